@@ -1,0 +1,24 @@
+"""Wiring."""
+
+from django.apps import AppConfig
+from django.core import checks
+from django.core.signals import request_finished, request_started, setting_changed
+from django.db.models.signals import class_prepared
+from django.utils.translation import gettext_lazy as _
+
+
+class KomfortkasseConfig(AppConfig):
+    name = "komfortkasse_django"
+    verbose_name = _("Komfortkasse")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from komfortkasse_django import receivers, tasks
+        from komfortkasse_django.checks import check_settings
+
+        checks.register(check_settings)
+        receivers.connect()
+        class_prepared.connect(receivers.connect_late_proxy)
+        setting_changed.connect(receivers.reconnect)
+        request_started.connect(tasks.start_request)
+        request_finished.connect(tasks.finish_request)

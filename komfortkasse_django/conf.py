@@ -1,0 +1,129 @@
+"""``settings.KOMFORTKASSE``, read into frozen ``Shop`` objects.
+
+What is wrong in it is for the checks to say: reading never fails.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.core.exceptions import FieldDoesNotExist
+from django.db.models import Field, Model
+from django.utils.module_loading import import_string
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shop:
+    """One alias of ``KOMFORTKASSE``: a Komfortkasse shop, its key and which orders are its own."""
+
+    alias: str
+    api_key: str = field(default="", repr=False)
+    order_model: str = ""
+    order_number: str | Callable[[Any], Any] = "number"
+    order_filter: str | Callable[[Any], bool] | None = None
+    enabled: bool = True
+    api_url: str = "https://ssl.komfortkasse.eu/api/v2"
+    deadline: float = 10
+    request_budget: float = 3
+    concurrency: int = 4
+    task_backend: str = "default"
+    task_queue: str = "default"
+    extend_order_admin: bool = True
+
+    @cached_property
+    def model(self) -> type[Model]:
+        """The shop's Order model. Raises where ``ORDER_MODEL`` names none."""
+        return apps.get_model(self.order_model)
+
+    @property
+    def installed_model(self) -> type[Model] | None:
+        """The shop's Order model, or None where ``ORDER_MODEL`` names none."""
+        try:
+            return self.model
+        except (AttributeError, LookupError, TypeError, ValueError):
+            return None
+
+    @cached_property
+    def number_field(self) -> "Field[Any, Any] | None":
+        """The model field that holds the order number, where ``ORDER_NUMBER`` is one."""
+        if not isinstance(self.order_number, str):
+            return None
+        if self.order_number == "pk":
+            return self.model._meta.pk
+        try:
+            number_field = self.model._meta.get_field(self.order_number)
+        except FieldDoesNotExist:
+            return None
+        if isinstance(number_field, Field) and number_field.column:
+            return number_field
+        return None
+
+    @cached_property
+    def read_number(self) -> Callable[[Any], Any]:
+        """The function that takes an order's number, as it is, from the order.
+
+        Raises ``ImportError`` where ``ORDER_NUMBER`` is a dotted path that leads nowhere.
+        """
+        name = self.order_number
+        if callable(name):
+            return name
+        if "." in name:
+            return _import(name)
+        return lambda order: getattr(order, name)
+
+    @cached_property
+    def wants(self) -> Callable[[Any], bool] | None:
+        """``ORDER_FILTER`` as a function: does the order belong to this Komfortkasse shop?
+
+        Raises ``ImportError`` where it is a dotted path that leads nowhere.
+        """
+        if isinstance(self.order_filter, str):
+            return _import(self.order_filter)
+        return self.order_filter
+
+
+def concrete(model: type[Model]) -> type[Model]:
+    """The model that ``model`` is a proxy of, or ``model`` itself."""
+    return model._meta.concrete_model or model
+
+
+def _import(path: str) -> Callable[[Any], Any]:
+    function: Callable[[Any], Any] = import_string(path)
+    return function
+
+
+KEYS = {each.name.upper(): each.name for each in fields(Shop) if each.name != "alias"}
+"""What may be written in an alias, and the ``Shop`` attribute it becomes."""
+
+_last_read: tuple[object, Mapping[str, Shop]] = (None, {})
+
+
+def shops() -> Mapping[str, Shop]:
+    """Every readable alias of the setting as it is now, the switched-off ones included."""
+    global _last_read  # noqa: PLW0603
+    setting = getattr(settings, "KOMFORTKASSE", None)
+    # By identity: tests that override the setting replace the dictionary.
+    if _last_read[0] is not setting:
+        _last_read = (setting, _read(setting))
+    return _last_read[1]
+
+
+def _read(setting: object) -> Mapping[str, Shop]:
+    if not isinstance(setting, Mapping):
+        return {}
+    return {
+        alias: Shop(
+            alias=alias,
+            **{KEYS[key]: value for key, value in options.items() if key in KEYS},
+        )
+        for alias, options in setting.items()
+        if isinstance(alias, str) and isinstance(options, Mapping)
+    }
+
+
+def enabled_shops() -> list[Shop]:
+    """The aliases for which removals are recorded and sent."""
+    return [shop for shop in shops().values() if shop.enabled]

@@ -1,0 +1,215 @@
+"""The queue's mechanics: a row is claimed for a while and written back only while it is still held.
+
+A claim moves ``next_attempt_at`` to the end of the lease, so the rows of a killed worker simply
+become due again. Every write requires the ``next_attempt_at`` that was written last, so a worker
+that lost its lease cannot overwrite its successor.
+"""
+
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from django.db import DatabaseError, Error, connections, transaction
+from django.utils import timezone
+
+from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet, get_field
+
+logger = logging.getLogger("komfortkasse_django")
+
+_CLAIMED = ("attempts", "next_attempt_at")
+_ANSWERED = ("payment_status", "reference_number", "amount", "amount_paid", "currency")
+_SETTLED = (*_CLAIMED, *_ANSWERED, "state", "last_error", "finished_at")
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0  # seconds between two tries to write
+
+_PASSING = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    1205,  # MySQL: lock wait timeout
+    1213,  # MySQL: deadlock
+    "40001",  # PostgreSQL: serialization failure
+    "40P01",  # PostgreSQL: deadlock
+    "55P03",  # PostgreSQL: lock timeout
+}
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """A claimed row. Change the row, then ``settle`` the lease."""
+
+    row: RemovedOrder
+    due_at: datetime
+    """``next_attempt_at`` before the claim."""
+    stored: datetime | None
+    """``next_attempt_at`` as this worker wrote it last: the proof that the row is still held."""
+
+    def give_back(self) -> None:
+        """Make the row what it was before the claim."""
+        self.row.attempts -= 1
+        self.row.next_attempt_at = self.due_at
+
+
+def claim(due: RemovedOrderQuerySet, *, at_most: int, seconds: float) -> tuple[list[Lease], bool]:
+    """Claim up to ``at_most`` rows of ``due`` for ``seconds``, the longest due first.
+
+    Return the leases and whether more rows may be due. Raises ``RuntimeError`` inside a
+    transaction, where a claim would not be visible to other workers.
+    """
+    using = due.db
+    features = connections[using].features
+    candidates = due.order_by("next_attempt_at")[:at_most].select_for_update(
+        skip_locked=features.has_select_for_update_skip_locked
+    )
+    with transaction.atomic(using, durable=True):
+        if not features.has_select_for_update:
+            _lock_database(using)
+        leases = _lease(candidates, seconds)
+        _write(leases, _CLAIMED, using)
+    return leases, len(leases) == at_most
+
+
+def _lock_database(using: str) -> None:
+    """Become SQLite's only writer before anything is read.
+
+    It has no row locks. A transaction that reads first is refused to write, without any waiting,
+    once another has written; one that writes first, were it to no row, waits for its turn.
+    """
+    connection = connections[using]
+    quote = connection.ops.quote_name
+    table, key = quote(RemovedOrder._meta.db_table), quote("id")
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {table} SET {key} = {key} WHERE 0")  # noqa: S608
+
+
+def _lease(candidates: RemovedOrderQuerySet, seconds: float) -> list[Lease]:
+    rows = list(candidates)
+    until = timezone.now() + timedelta(seconds=seconds)
+    leases = [Lease(row, due_at=row.next_attempt_at, stored=until) for row in rows]
+    for row in rows:
+        row.attempts += 1
+        row.next_attempt_at = until
+    return leases
+
+
+def settle(leases: Sequence[Lease], *, using: str, until: float = 0.0) -> list[Lease]:
+    """Write the rows back and return the leases that were still held; the others change nothing.
+
+    What the database cannot hold of an answer is left blank, so that the outcome is kept. While
+    the database is not to be had, it is tried again as by ``patiently``. Raises ``RuntimeError``
+    inside a transaction.
+    """
+    if not leases:
+        return []
+    try:
+        if _commit(leases, using, until):
+            return list(leases)
+    except DatabaseError as error:
+        if _will_pass(error, using):
+            raise
+    # Which of them were lost or cannot be stored can only be told one by one.
+    return [lease for lease in leases if _settle_alone(lease, using, until)]
+
+
+def _settle_alone(lease: Lease, using: str, until: float) -> bool:
+    row = lease.row
+    for is_last_try in (False, True):
+        try:
+            return _commit([lease], using, until)
+        except DatabaseError as error:
+            if _will_pass(error, using):
+                raise
+            logger.exception("Order %s: what became of its removal cannot be stored", row)
+        if not is_last_try:
+            for name in _ANSWERED:
+                setattr(row, name, get_field(name).get_default())
+            row.last_error = ascii(row.last_error)[1:-1]
+    return False
+
+
+def _commit(leases: Sequence[Lease], using: str, until: float) -> bool:
+    """Write all the rows, or none because not all are still held."""
+
+    def write() -> bool:
+        with transaction.atomic(using, durable=True):
+            are_held = _write(leases, _SETTLED, using, only_held=True) == len(leases)
+            transaction.set_rollback(not are_held, using)
+        return are_held
+
+    are_held = patiently(write, using=using, until=until)
+    if are_held:
+        for lease in leases:
+            lease.stored = lease.row.next_attempt_at
+    return are_held
+
+
+def patiently(act: Callable[[], _Result], *, using: str, until: float) -> _Result:
+    """Do what ``act`` does, again where the database is locked, restarts or broke a deadlock.
+
+    ``until`` is a time of the monotonic clock, in seconds. What is raised then, or does not pass
+    by waiting, is raised.
+    """
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            return act()
+        except Error as error:
+            if time.monotonic() + pause > until or not _will_pass(error, using):
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _will_pass(error: Error, using: str) -> bool:
+    """Whether the same may succeed a moment later. A connection that broke is closed for that."""
+    connection = connections[using]
+    if connection.connection is None or not connection.is_usable():
+        connection.close()
+        return True
+    cause = error.__cause__
+    code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    if hasattr(cause, "sqlite_errorcode"):
+        code = cause.sqlite_errorcode & 0xFF  # without what extends the primary code
+    elif cause and cause.args and code is None:
+        code = cause.args[0]
+    return code in _PASSING
+
+
+def _write(
+    leases: Sequence[Lease], names: Iterable[str], using: str, *, only_held: bool = False
+) -> int:
+    """Write ``names`` of the rows and return how many were written.
+
+    One statement for all of them instead of a queryset each: settling row by row through the ORM
+    costs more than the HTTP call.
+    """
+    if not leases:
+        return 0
+    connection = connections[using]
+    quote = connection.ops.quote_name
+    fields = [get_field(name) for name in names]
+    held = get_field("next_attempt_at")
+    assignments = ", ".join(f"{quote(each.name)} = %s" for each in fields)
+    sql = (
+        f"UPDATE {quote(RemovedOrder._meta.db_table)} SET {assignments}"  # noqa: S608
+        f" WHERE {quote('id')} = %s"
+    )
+    if only_held:
+        sql += f" AND {quote(held.name)} = %s"
+    parameters = [
+        [
+            *(each.get_db_prep_save(getattr(lease.row, each.name), connection) for each in fields),
+            lease.row.pk,
+            *([held.get_db_prep_save(lease.stored, connection)] if only_held else []),
+        ]
+        for lease in leases
+    ]
+    with connection.cursor() as cursor:
+        cursor.executemany(sql, parameters)
+        written: int = cursor.rowcount
+    return written

@@ -1,0 +1,182 @@
+"""The mirror: what was asked of Komfortkasse and what it answered. Nothing personal is kept."""
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Self
+
+from django.db import connections, models, router
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+_BATCH = 1000  # rows per INSERT, where the database allows as many
+
+
+class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
+    """The states of a removal as words."""
+
+    def record(self, shop: str, numbers: Sequence[str], *, requested_via: str) -> list[int]:
+        """Insert a row for each order number and return their primary keys.
+
+        By hand, because ``bulk_create`` prepares each column of each row, also those that all the
+        rows share or that the database fills in: with ten thousand orders that doubles the time
+        of their deletion.
+        """
+        connection = connections[self.db]
+        quote = connection.ops.quote_name
+        can_return_keys = connection.features.can_return_rows_from_bulk_insert
+        now = timezone.now()
+        created_at = get_field("created_at").get_db_prep_save(now, connection)
+        names = ("order_number", "shop", "requested_via", "created_at", "next_attempt_at")
+        shared = (shop, str(requested_via), created_at, created_at)
+        table, columns = quote(RemovedOrder._meta.db_table), ", ".join(map(quote, names))
+        returning = f" RETURNING {quote('id')}" if can_return_keys else ""
+        most = connection.features.max_query_params or math.inf
+        size = int(min(_BATCH, most // len(names)))
+        keys: list[int] = []
+        with connection.cursor() as cursor:
+            for start in range(0, len(numbers), size):
+                batch = numbers[start : start + size]
+                values = ", ".join(["(%s, %s, %s, %s, %s)"] * len(batch))
+                cursor.execute(
+                    f"INSERT INTO {table} ({columns}) VALUES {values}{returning}",  # noqa: S608
+                    [value for number in batch for value in (number, *shared)],
+                )
+                if can_return_keys:
+                    keys += [key for (key,) in cursor.fetchall()]
+                else:  # MySQL
+                    rows = self.filter(shop=shop, order_number__in=batch, created_at=now)
+                    keys += rows.exclude(pk__in=keys).values_list("pk", flat=True)
+        return keys
+
+    def due(self, now: datetime | None = None) -> Self:
+        """What should be sent now, unless Komfortkasse asked to be left alone for a while."""
+        now = now or timezone.now()
+        silent = RetryAfter.objects.using(self.db).filter(until__gt=now)
+        return self.filter(next_attempt_at__lte=now).exclude(shop__in=silent.values("shop"))
+
+    def pending(self) -> Self:
+        """Still to be sent, or to be sent again."""
+        return self.filter(state=RemovedOrder.State.PENDING)
+
+    def removed(self) -> Self:
+        """Removed, as Komfortkasse confirmed."""
+        return self.filter(state=RemovedOrder.State.REMOVED)
+
+    def unknown(self) -> Self:
+        """Komfortkasse has no such order."""
+        return self.filter(state=RemovedOrder.State.UNKNOWN)
+
+    def superseded(self) -> Self:
+        """Not sent, because an order with this number exists again."""
+        return self.filter(state=RemovedOrder.State.SUPERSEDED)
+
+    def failed(self) -> Self:
+        """Refused by Komfortkasse: needs a person."""
+        return self.filter(state=RemovedOrder.State.FAILED)
+
+
+class RemovedOrder(models.Model):
+    """One removal that was asked for.
+
+    The shop only inserts rows and workers only update them, so neither ever waits for the other's
+    locks. There is no foreign key to the order, because the row outlives it, and no uniqueness,
+    because a number that is deleted twice is removed twice (to Komfortkasse that is the same).
+    """
+
+    class State(models.TextChoices):
+        PENDING = "pending", _("pending")
+        REMOVED = "removed", _("removed")
+        UNKNOWN = "unknown", _("unknown to Komfortkasse")
+        SUPERSEDED = "superseded", _("superseded")
+        FAILED = "failed", _("failed")
+
+    class RequestedVia(models.TextChoices):
+        DELETE = "delete", _("deletion of the order")
+        CODE = "code", _("the shop's code")
+        ADMIN = "admin", _("admin")
+        COMMAND = "command", _("command line")
+
+    # What a new row does not say for itself is filled in by the database: recording sets few
+    # columns, since each of them costs time for each of the orders that are deleted together.
+    shop = models.CharField(
+        _("shop"), max_length=255, help_text=_("Alias in the setting KOMFORTKASSE.")
+    )
+    order_number = models.CharField(_("order number"), max_length=255, db_index=True)
+    state = models.CharField(
+        _("state"),
+        max_length=32,
+        choices=State.choices,
+        default=State.PENDING,
+        db_default=State.PENDING,
+    )
+    requested_via = models.CharField(
+        _("requested via"), max_length=32, choices=RequestedVia.choices
+    )
+    # No choices: a status that the contract does not know is stored and shown as it comes.
+    payment_status = models.CharField(
+        _("payment status"), max_length=64, blank=True, default="", db_default=""
+    )
+    reference_number = models.CharField(
+        _("reference number"), max_length=255, blank=True, default="", db_default="", db_index=True
+    )
+    amount = models.DecimalField(
+        _("amount"), max_digits=15, decimal_places=2, null=True, blank=True
+    )
+    amount_paid = models.DecimalField(
+        _("amount paid"), max_digits=15, decimal_places=2, null=True, blank=True
+    )
+    currency = models.CharField(_("currency"), max_length=16, blank=True, default="", db_default="")
+    attempts = models.PositiveIntegerField(_("attempts"), default=0, db_default=0)
+    last_error = models.TextField(_("last error"), blank=True, default="", db_default="")
+    # The queue. One plain index serves new rows, retries and expired leases on every database.
+    next_attempt_at = models.DateTimeField(
+        _("next attempt at"),
+        null=True,
+        blank=True,
+        db_index=True,
+        default=timezone.now,
+        help_text=_("When to act next; empty when nothing is left to do."),
+    )
+    created_at = models.DateTimeField(_("requested at"), default=timezone.now)
+    finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
+
+    objects = RemovedOrderQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("removed order")
+        verbose_name_plural = _("removed orders")
+        permissions = (("remove_order", _("Can remove orders from Komfortkasse")),)
+
+    def __str__(self) -> str:
+        return self.order_number
+
+
+class RetryAfter(models.Model):
+    """Until when Komfortkasse asked, by ``Retry-After``, not to be called for a shop.
+
+    In the database, because every process has to keep to it. Only workers write it.
+    """
+
+    shop = models.CharField(_("shop"), max_length=255, primary_key=True)
+    until = models.DateTimeField(_("until"))
+
+    class Meta:
+        verbose_name = _("pause asked for by Komfortkasse")
+        verbose_name_plural = _("pauses asked for by Komfortkasse")
+
+    def __str__(self) -> str:
+        return self.shop
+
+
+def get_field(name: str) -> "models.Field[Any, Any]":
+    """The field ``name`` of ``RemovedOrder``; its column has the same name."""
+    return next(each for each in RemovedOrder._meta.concrete_fields if each.name == name)
+
+
+def mirror_database(using: str) -> str:
+    """The database that keeps the mirror of the orders in the database ``using``."""
+    # Routers without an opinion leave an instance where it is.
+    hint = RemovedOrder()
+    hint._state.db = using
+    return router.db_for_write(RemovedOrder, instance=hint)

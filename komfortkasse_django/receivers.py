@@ -1,0 +1,109 @@
+"""From the deletion of an order to the record of its removal.
+
+``pre_delete`` reads, because in ``post_delete`` deferred fields and reverse relations are gone.
+``post_delete`` writes, because only then the order is. Django sends every ``pre_delete`` of a
+``delete()`` before the first of its rows is deleted, so that the first ``post_delete`` can write
+them all at once.
+"""
+
+from collections import defaultdict
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from django.apps import apps
+from django.db import connections
+from django.db.models import Model, QuerySet
+from django.db.models.signals import post_delete, pre_delete
+
+from komfortkasse_django import removals
+from komfortkasse_django.conf import Shop, concrete, enabled_shops
+from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.orders import number_of
+
+_Key = tuple[str, Any]  # alias, primary key: one row may be collected as two classes
+
+_connected: dict[type[Model], list[Shop]] = {}
+
+# What was read in a ``delete()`` that has not written yet, by the atomic block the ``delete()``
+# opened and by its origin. When the block ends without a ``post_delete``, because another
+# receiver objected or the database did, the block is freed and this is gone with it.
+_read: WeakKeyDictionary[object, dict[int, tuple[object, dict[_Key, str]]]] = WeakKeyDictionary()
+
+
+def connect() -> None:
+    """Listen to the Order models of all enabled shops and to their proxies."""
+    shops_by_model: dict[type[Model], list[Shop]] = defaultdict(list)
+    for shop in enabled_shops():
+        if shop.installed_model is not None:  # or else check E009 says so
+            shops_by_model[concrete(shop.model)].append(shop)
+    for model in apps.get_models(include_auto_created=True):
+        _connect(model, shops_by_model.get(concrete(model), []))
+
+
+def _connect(model: type[Model], shops: list[Shop]) -> None:
+    if shops:
+        _connected[model] = shops
+        pre_delete.connect(read, sender=model)
+        post_delete.connect(write, sender=model)
+
+
+def connect_late_proxy(sender: type[Model], **kwargs: object) -> None:
+    """Listen to a proxy of an Order model that is defined after start-up."""
+    _connect(sender, _connected.get(concrete(sender), []))
+
+
+def reconnect(*, setting: str, **kwargs: object) -> None:
+    """Follow a test that overrides the setting."""
+    if setting == "KOMFORTKASSE":
+        for model in _connected:
+            pre_delete.disconnect(read, sender=model)
+            post_delete.disconnect(write, sender=model)
+        _connected.clear()
+        connect()
+
+
+def read(
+    sender: type[Model], instance: Model, using: str, origin: object = None, **kwargs: object
+) -> None:
+    """Keep the order's numbers until its deletion is certain."""
+    trusted = _was_fetched(instance, origin)
+    for shop in _connected[sender]:
+        number = number_of(shop, instance, using=using, trusted=trusted)
+        if number is not None:
+            scope = instance if origin is None else origin
+            _, numbers = _read.setdefault(_block(using), {}).setdefault(id(scope), (scope, {}))
+            numbers[shop.alias, instance.pk] = number
+
+
+def write(
+    sender: type[Model], instance: Model, using: str, origin: object = None, **kwargs: object
+) -> None:
+    """Record everything that was read in the ``delete()`` this belongs to."""
+    scope = instance if origin is None else origin
+    _, numbers = _read.get(_block(using), {}).pop(id(scope), (None, {}))
+    if numbers:
+        entries = [(alias, number) for (alias, _), number in numbers.items()]
+        removals.record(entries, requested_via=RemovedOrder.RequestedVia.DELETE, using=using)
+
+
+def _was_fetched(order: Model, origin: object) -> bool:
+    """Whether the deletion's collector read ``order`` from the database just now.
+
+    It did not where ``delete()`` was called on the order itself, or on a multi-table child of it:
+    Django builds the child's parent from what the child holds in memory.
+    """
+    if isinstance(origin, QuerySet):
+        return True
+    if not isinstance(origin, Model):
+        return False
+    model = concrete(type(order))
+    is_part_of_origin = isinstance(origin, model) and (
+        getattr(origin, model._meta.pk.attname) == order.pk
+    )
+    return not is_part_of_origin
+
+
+def _block(using: str) -> object:
+    """What lives exactly as long as the ``delete()`` that is running on this connection."""
+    connection = connections[using]
+    return connection.atomic_blocks[-1] if connection.atomic_blocks else connection

@@ -1,0 +1,242 @@
+"""Removals: asking for them, recording them, and pushing them to Komfortkasse."""
+
+import logging
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from weakref import WeakValueDictionary
+
+from django.db import connections, router, transaction
+from django.db.models import Model, QuerySet
+
+from komfortkasse_django import orders
+from komfortkasse_django.conf import Shop, concrete, shops
+from komfortkasse_django.models import RemovedOrder, mirror_database
+from komfortkasse_django.runs import PushResult, Run
+
+logger = logging.getLogger("komfortkasse_django")
+
+RequestedVia = RemovedOrder.RequestedVia
+
+# --- asking ---------------------------------------------------------------------------------------
+
+
+def remove(
+    what: Model | str | int | Iterable[Model | str | int],
+    *,
+    shop: str | None = None,
+    requested_via: RequestedVia = RequestedVia.CODE,
+) -> list[RemovedOrder]:
+    """Ask for removal of an order, an order number, or several of them.
+
+    For shops that cancel, anonymise or soft-delete instead of deleting: call it inside the
+    transaction that does so. The rows are recorded in that transaction and pushed after it.
+
+    An order is reported to every alias of ``KOMFORTKASSE`` that names its model and whose
+    ``ORDER_FILTER`` accepts it; ``shop`` restricts that to one alias. A bare number needs ``shop``
+    where there are several. An order that has no number records nothing, and neither does an alias
+    that is not ``ENABLED``.
+
+    Return the recorded rows. Raises ``TypeError`` for an object that is no order of any alias and
+    ``ValueError`` for a number that cannot be one or an alias that does not exist.
+    """
+    wanted = _shops_named(shop)
+    entries: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for item, trusted in _items(what):
+        if isinstance(item, Model):
+            using = item._state.db or router.db_for_write(type(item))
+            entries[using] += _entries_of(item, wanted, using=using, trusted=trusted)
+        else:
+            entries[router.db_for_write(RemovedOrder)] += _entry_of(item, wanted)
+    rows: list[RemovedOrder] = []
+    for using, entries_there in entries.items():
+        keys = record(entries_there, requested_via=requested_via, using=using)
+        # No keys: a router keeps the mirror elsewhere, and it is not written yet.
+        rows += RemovedOrder.objects.using(using).in_bulk(keys).values()
+    return rows
+
+
+def _shops_named(alias: str | None) -> list[Shop]:
+    if alias is None:
+        return list(shops().values())
+    if alias not in shops():
+        known = ", ".join(map(repr, shops())) or "none"
+        raise ValueError(f"KOMFORTKASSE has no shop {alias!r}; it has: {known}.")
+    return [shops()[alias]]
+
+
+def _items(what: object) -> Iterator[tuple[object, bool]]:
+    """The single things of ``what``, and whether they come straight from the database."""
+    if isinstance(what, QuerySet):
+        yield from ((order, True) for order in what.all())
+    elif isinstance(what, Iterable) and not isinstance(what, str | bytes):
+        yield from ((item, False) for item in what)
+    else:
+        yield what, False
+
+
+def _entries_of(
+    order: Model, wanted: list[Shop], *, using: str, trusted: bool
+) -> list[tuple[str, str]]:
+    theirs = [
+        shop for shop in wanted if shop.installed_model and isinstance(order, concrete(shop.model))
+    ]
+    if not theirs:
+        known = ", ".join(f"{shop.order_model} ({shop.alias})" for shop in wanted) or "none"
+        raise TypeError(
+            f"{order._meta.label} is not an ORDER_MODEL of KOMFORTKASSE. Pass an order of one of"
+            f" these models, or an order number: {known}."
+        )
+    entries = []
+    for shop in theirs:
+        if shop.enabled:
+            # Where the row is gone already, the order in hand is the last that knows its number.
+            last_word = trusted or not orders.exists(shop, order, using=using)
+            number = orders.number_of(shop, order, using=using, trusted=last_word)
+            if number is not None:
+                entries.append((shop.alias, number))
+    return entries
+
+
+def _entry_of(number: object, wanted: list[Shop]) -> list[tuple[str, str]]:
+    if not isinstance(number, str | int) or isinstance(number, bool):
+        raise TypeError(
+            f"Pass orders or order numbers (text or whole numbers), not {type(number).__name__}."
+        )
+    cleaned = orders.clean_number(number)
+    if cleaned is None:
+        raise ValueError("The order number is empty; pass the number that Komfortkasse knows.")
+    if len(wanted) != 1:
+        known = ", ".join(repr(shop.alias) for shop in wanted) or "none is configured"
+        raise ValueError(f"Say which shop the order number {number!r} belongs to: {known}.")
+    return [(shop.alias, cleaned) for shop in wanted if shop.enabled]
+
+
+# --- recording ------------------------------------------------------------------------------------
+
+
+def record(
+    entries: Sequence[tuple[str, str]], *, requested_via: RequestedVia, using: str
+) -> list[int]:
+    """Record removals, given as (alias, order number), in the transaction open on ``using``.
+
+    They are delivered when it commits. Return the primary keys of their rows. Where a router keeps
+    the mirror on another database they are recorded on commit, too, and have no keys before.
+    """
+    target = mirror_database(using)
+    if target == using:
+        return _record(entries, requested_via, using)
+    transaction.on_commit(lambda: _record_elsewhere(entries, requested_via, target), using=using)
+    return []
+
+
+def _record_elsewhere(
+    entries: Sequence[tuple[str, str]], requested_via: RequestedVia, using: str
+) -> None:
+    try:
+        _record(entries, requested_via, using)
+    except Exception:
+        logger.exception(
+            "These orders are deleted, but their removal could not be recorded in database %r."
+            " Pass them to komfortkasse_remove: %s",
+            using,
+            ", ".join(f"{number} (shop {alias})" for alias, number in entries),
+        )
+
+
+def _record(
+    entries: Sequence[tuple[str, str]], requested_via: RequestedVia, using: str
+) -> list[int]:
+    numbers: dict[str, list[str]] = defaultdict(list)
+    for alias, number in entries:
+        numbers[alias].append(number)
+    delivery = _deliveries.setdefault(id(connections[using]), _Delivery(using))
+    mirror = RemovedOrder.objects.using(using)
+    recorded: list[int] = []
+    with transaction.atomic(using, savepoint=False):
+        for alias, its_numbers in numbers.items():
+            keys = mirror.record(alias, its_numbers, requested_via=requested_via)
+            delivery.keys[alias] += keys
+            recorded += keys
+        transaction.on_commit(delivery.deliver, using=using, robust=True)
+    return recorded
+
+
+class _Delivery:
+    """What one transaction recorded: delivered once, however many deletions there were.
+
+    It lives as long as the transaction may still commit: only the callbacks that Django keeps for
+    that hold it. What a savepoint rolled back is still listed, but then there is no such row.
+    """
+
+    def __init__(self, using: str) -> None:
+        self.using = using
+        self.keys: dict[str, list[int]] = defaultdict(list)
+
+    def deliver(self) -> None:
+        # Late, because tasks imports this module.
+        from komfortkasse_django import tasks
+
+        _deliveries.pop(id(connections[self.using]), None)
+        delivered, self.keys = self.keys, defaultdict(list)
+        for alias, ids in delivered.items():
+            try:
+                tasks.deliver(shops()[alias], ids, using=self.using)
+            except Exception:
+                logger.exception(
+                    "%d removals of shop %r were recorded but could not be delivered at once."
+                    " They stay due: komfortkasse_push sends them.",
+                    len(ids),
+                    alias,
+                )
+
+
+_deliveries: WeakValueDictionary[int, _Delivery] = WeakValueDictionary()
+
+# --- pushing --------------------------------------------------------------------------------------
+
+_ROUND = 500  # rows of one shop before the next shop has its turn
+
+
+def push(
+    *,
+    using: str | None = None,
+    shop: str | None = None,
+    ids: Sequence[int] | None = None,
+    limit: int | None = None,
+    budget: float | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_settled: Callable[[Sequence[RemovedOrder]], None] = lambda rows: None,
+) -> PushResult:
+    """Send what is due to Komfortkasse and store what it answers.
+
+    ``using`` is the mirror's database, ``shop`` an alias; ``ids`` and ``limit`` restrict the rows,
+    ``budget`` is how many seconds all of it may take. ``should_stop`` is asked before each call, in
+    any thread; calls in flight are finished. ``on_settled`` is told each batch of rows that was
+    written.
+
+    Any number of pushes may run at once. Raises ``ValueError`` for an alias that does not exist and
+    ``RuntimeError`` inside a transaction, where HTTP has no place.
+    """
+    result = PushResult()
+    ends_at = math.inf if budget is None else time.monotonic() + budget
+    runs = [
+        Run(
+            each,
+            using or router.db_for_write(RemovedOrder),
+            result,
+            ids=ids,
+            ends_at=ends_at,
+            should_stop=should_stop,
+            on_settled=on_settled,
+        )
+        for each in _shops_named(shop)
+        if each.enabled
+    ]
+    quota = _ROUND if len(runs) > 1 else math.inf
+    while runs and (left := math.inf if limit is None else limit - result.total) > 0:
+        run = runs.pop(0)
+        if run.drain(min(quota, left)):
+            runs.append(run)
+    return result

@@ -1,0 +1,99 @@
+"""Orders as shops have them: the plain one first, then one for each oddity."""
+
+import uuid
+
+from django.db import models
+
+
+class Customer(models.Model):
+    name = models.CharField(max_length=100)
+
+
+class Event(models.Model):
+    """A parent whose deletion cascades to orders."""
+
+    name = models.CharField(max_length=100)
+
+
+class VisibleManager(models.Manager):
+    def get_queryset(self) -> models.QuerySet[models.Model]:
+        return super().get_queryset().filter(hidden=False)
+
+
+class Order(models.Model):
+    number = models.CharField(max_length=300, blank=True, null=True)
+    payment = models.CharField(max_length=20, default="prepayment")
+    event = models.ForeignKey(Event, models.CASCADE, null=True, blank=True)
+    replaces = models.ForeignKey("self", models.CASCADE, null=True, blank=True)
+    hidden = models.BooleanField(default=False)
+    cancelled = models.BooleanField(default=False)
+
+    objects = VisibleManager()
+
+    class Meta:
+        base_manager_name = "objects"
+
+    def __str__(self) -> str:
+        return str(self.number)
+
+    @property
+    def full_number(self) -> str:
+        return f"EVENT-{self.number}"
+
+
+class Line(models.Model):
+    order = models.ForeignKey(Order, models.CASCADE, related_name="lines")
+    name = models.CharField(max_length=100)
+
+
+class ArchivedOrder(Order):
+    class Meta:
+        proxy = True
+
+
+class GiftOrder(Order):
+    """A multi-table child."""
+
+    greeting = models.CharField(max_length=100)
+
+
+class ArchivedGiftOrder(GiftOrder):
+    class Meta:
+        proxy = True
+
+
+class Ticket(models.Model):
+    ticket_key = models.AutoField(primary_key=True)
+
+
+class TicketOrder(Ticket, Order):
+    """A multi-table child whose primary key is not the order's."""
+
+
+class IntegerOrder(models.Model):
+    number = models.IntegerField(null=True)
+
+
+class UUIDOrder(models.Model):
+    number = models.UUIDField(default=uuid.uuid4)
+
+
+class EagerOrder(models.Model):
+    """Reads its fields while it is made, as django-salesman's Order does."""
+
+    ref = models.CharField(max_length=50)
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        self.ref_at_first = self.ref
+
+
+class SwappedOrder(models.Model):
+    number = models.CharField(max_length=50)
+
+    class Meta:
+        swappable = "SHOP_SWAPPED_ORDER_MODEL"
+
+
+class SwappedInOrder(models.Model):
+    number = models.CharField(max_length=50)

@@ -1,0 +1,636 @@
+"""Promises 3 and 4: never given up on, and nothing counts as done unless Komfortkasse said so."""
+
+import json
+import logging
+import threading
+import time
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+import requests
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from komfortkasse_django import leases, runs
+from komfortkasse_django.exceptions import InvalidRequest
+from komfortkasse_django.models import RemovedOrder, RetryAfter
+from komfortkasse_django.removals import push, record
+from komfortkasse_django.schema import Order as OrderJSON
+from komfortkasse_django.signals import order_removed, removal_failed
+from tests.komfortkasse import error, order_json
+from tests.shop.models import IntegerOrder, Order
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Via = RemovedOrder.RequestedVia
+
+
+def due(*numbers: str, shop: str = "default", via: Via = Via.DELETE) -> list[RemovedOrder]:
+    """Rows that are due, as if nobody had tried to deliver them."""
+    now = timezone.now()
+    return RemovedOrder.objects.bulk_create(
+        RemovedOrder(
+            shop=shop,
+            order_number=number,
+            requested_via=via,
+            # As recorded, one after the other.
+            next_attempt_at=now - timedelta(minutes=1) + timedelta(microseconds=index),
+        )
+        for index, number in enumerate(numbers)
+    )
+
+
+def row(number: str = "1001") -> RemovedOrder:
+    return RemovedOrder.objects.get(order_number=number)
+
+
+def seconds_until(row: RemovedOrder) -> float:
+    return (row.next_attempt_at - timezone.now()).total_seconds()
+
+
+@pytest.fixture
+def announced():
+    """What the signals announced."""
+    heard = []
+
+    def hear(signal, sender, removed_order, order=None, error=None):
+        assert sender is RemovedOrder
+        stored = RemovedOrder.objects.get(pk=removed_order.pk)
+        assert stored.state == removed_order.state
+        heard.append((stored.state, order or error))
+
+    order_removed.connect(hear)
+    removal_failed.connect(hear)
+    yield heard
+    order_removed.disconnect(hear)
+    removal_failed.disconnect(hear)
+
+
+class TestOutcome:
+    def test_removed(self, komfortkasse, announced):
+        due("1001")
+        komfortkasse.answer = (
+            200,
+            {},
+            json.dumps(order_json("1001", amountPaid=10, paymentStatus="DISAPPEARED")),
+        )
+
+        result = push()
+
+        assert result.states == {"removed": 1}
+        assert result.stopped == {}
+        stored = row()
+        assert stored.state == "removed"
+        assert stored.payment_status == "DISAPPEARED"
+        assert stored.reference_number == "K1234A"
+        assert (stored.amount, stored.amount_paid) == (Decimal("22.38"), Decimal("10.00"))
+        assert stored.currency == "EUR"
+        assert (stored.attempts, stored.last_error, stored.next_attempt_at) == (1, "", None)
+        assert stored.finished_at is not None
+        [(state, order)] = announced
+        assert state == "removed"
+        assert isinstance(order, OrderJSON)
+        assert order.billing.last_name == "Mustermann"
+
+    @pytest.mark.parametrize(
+        ("attributes", "stored"),
+        [
+            ({"paymentStatus": "PLANNED"}, {"payment_status": "PLANNED"}),
+            ({"paymentStatus": None}, {"payment_status": ""}),
+            ({"paymentStatus": "X" * 65}, {"payment_status": ""}),
+            ({"referenceNumber": "K\0"}, {"reference_number": ""}),
+            ({"referenceNumber": "\ud800"}, {"reference_number": ""}),
+            ({"referenceNumber": ["K"]}, {"reference_number": ""}),
+            ({"amount": 22.385}, {"amount": Decimal("22.38")}),
+            ({"amount": 1e15}, {"amount": None}),
+            ({"amountPaid": "much"}, {"amount_paid": None}),
+            ({"amountPaid": -5}, {"amount_paid": Decimal("-5.00")}),
+        ],
+    )
+    def test_removed_with_odd_values(self, komfortkasse, attributes, stored):
+        due("1001")
+        komfortkasse.answer = (200, {}, json.dumps(order_json("1001", **attributes)))
+
+        push()
+
+        assert row().state == "removed"
+        assert {name: getattr(row(), name) for name in stored} == stored
+
+    def test_unknown(self, komfortkasse, announced):
+        due("1001")
+        komfortkasse.answer = error(404)
+
+        assert push().states == {"unknown": 1}
+
+        assert (row().state, row().last_error, row().next_attempt_at) == ("unknown", "", None)
+        assert row().finished_at is not None
+        assert announced == []
+
+    @pytest.mark.parametrize("status", [400, 409, 422])
+    def test_failed(self, komfortkasse, announced, caplog, status):
+        due("1001")
+        komfortkasse.answer = error(status, "Order is locked")
+
+        assert push().states == {"failed": 1}
+
+        assert row().state == "failed"
+        assert "Order is locked" in row().last_error
+        assert (row().next_attempt_at, row().finished_at) == (None, None)
+        [(state, reason)] = announced
+        assert state == "failed"
+        assert isinstance(reason, InvalidRequest)
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_wrong_key_stops_the_shop(self, komfortkasse, caplog, configure, status):
+        configure(CONCURRENCY=1)
+        due(*(str(number) for number in range(20)))
+        komfortkasse.answer = error(status, "API Key invalid")
+
+        result = push()
+
+        assert len(komfortkasse.numbers) == 1
+        assert "default" in result.stopped
+        tried, *others = RemovedOrder.objects.order_by("next_attempt_at").reverse()
+        assert (tried.state, tried.attempts) == ("pending", 1)
+        assert "API Key invalid" in tried.last_error
+        assert {(other.state, other.attempts, other.last_error) for other in others} == {
+            ("pending", 0, "")
+        }
+        assert RemovedOrder.objects.due().count() == 19
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            error(408),
+            error(425),
+            error(429),
+            error(500),
+            error(503),
+            requests.ConnectionError("refused"),
+            requests.Timeout("slow"),
+            (302, {"Location": "https://elsewhere.test/"}, ""),
+            (200, {}, "<html>Please log in to the Wi-Fi</html>"),
+            (200, {}, json.dumps(order_json("1002"))),
+            (200, {}, "[]"),
+            (200, {}, ""),
+            (404, {}, "<html>nginx</html>"),
+            (400, {}, "{}"),
+        ],
+    )
+    def test_tried_again(self, komfortkasse, announced, answer):
+        due("1001")
+        komfortkasse.answer = answer
+
+        assert push().states == {"pending": 1}
+
+        assert row().state == "pending"
+        assert row().last_error
+        assert row().attempts == 1
+        assert 29 < seconds_until(row()) <= 60
+        assert announced == []
+
+        komfortkasse.answer = None
+        RemovedOrder.objects.update(next_attempt_at=timezone.now())
+        assert push().states == {"removed": 1}
+        assert (row().last_error, row().attempts) == ("", 2)
+
+    def test_unforeseen_error_is_tried_again(self, komfortkasse, monkeypatch, caplog):
+        due("1001", "1002")
+
+        def remove_order(self, number, deadline):
+            if number == "1001":
+                raise ZeroDivisionError("by the client")
+            return OrderJSON.from_json(json.dumps(order_json(number)).encode())
+
+        monkeypatch.setattr(runs.Client, "remove_order", remove_order)
+
+        assert push().states == {"pending": 1, "removed": 1}
+
+        assert row().last_error == "Unexpected ZeroDivisionError: by the client"
+        assert "ZeroDivisionError" in caplog.text
+
+
+class TestSuperseded:
+    def test_number_in_use_again(self, komfortkasse):
+        due("1001", "1002")
+        Order.objects.create(number="1001")
+
+        assert push().states == {"superseded": 1, "removed": 1}
+
+        assert komfortkasse.numbers == ["1002"]
+        assert row().state == "superseded"
+        assert row().finished_at is not None
+
+    def test_looks_once_per_batch(self, komfortkasse):
+        due(*(str(number) for number in range(5)))
+
+        with CaptureQueriesContext(connection) as queries:
+            push()
+
+        assert len([query for query in queries if "shop_order" in query["sql"]]) == 1
+
+    @pytest.mark.parametrize("via", [Via.CODE, Via.ADMIN, Via.COMMAND])
+    def test_not_where_a_person_or_the_shop_asked(self, komfortkasse, via):
+        due("1001", via=via)
+        Order.objects.create(number="1001")
+
+        assert push().states == {"removed": 1}
+
+    def test_not_by_a_hidden_order_is_still_by_an_order(self, komfortkasse):
+        due("1001")
+        Order(number="1001", hidden=True).save()
+
+        assert push().states == {"superseded": 1}
+
+    def test_not_by_an_order_of_another_store(self, komfortkasse, configure):
+        configure(ORDER_FILTER=lambda order: order.payment == "prepayment")
+        due("1001", "1002")
+        Order.objects.create(number="1001", payment="card")
+        Order.objects.create(number="1002")
+
+        assert push().states == {"superseded": 1, "removed": 1}
+        assert komfortkasse.numbers == ["1001"]
+
+    def test_only_where_the_number_is_a_field(self, komfortkasse, configure):
+        configure(ORDER_NUMBER="full_number")
+        due("EVENT-1001")
+        Order.objects.create(number="1001")
+
+        assert push().states == {"removed": 1}
+
+    def test_with_numbers_that_the_field_cannot_be(self, komfortkasse, configure):
+        configure(ORDER_MODEL="shop.IntegerOrder")
+        due("1001", "A-1002", "01003")
+        IntegerOrder.objects.create(number=1001)
+        IntegerOrder.objects.create(number=1003)
+
+        assert push().states == {"superseded": 1, "removed": 2}
+        assert set(komfortkasse.numbers) == {"A-1002", "01003"}
+
+    def test_filter_that_fails_postpones(self, komfortkasse, configure, caplog):
+        configure(ORDER_FILTER=lambda order: order.no_such_attribute)
+        due("1001")
+        due("1002", via=Via.CODE)
+        Order.objects.create(number="1001")
+
+        assert push().states == {"pending": 1, "removed": 1}
+
+        assert row().last_error == "The shop's own code failed: AttributeError"
+        assert "no_such_attribute" in caplog.text
+
+
+class TestRetryAfter:
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_silences_the_whole_shop(self, komfortkasse, configure, status):
+        configure(CONCURRENCY=1)
+        due("1001", "1002", "1003")
+        komfortkasse.answer = error(status, "slow down", **{"Retry-After": "120"})
+
+        result = push()
+
+        assert komfortkasse.numbers == ["1001"]
+        assert "default" in result.stopped
+        assert 118 < seconds_until(row("1001")) <= 120
+        assert row("1002").attempts == 0
+        assert RemovedOrder.objects.due().count() == 0
+
+        # Also what is recorded meanwhile, in whatever process.
+        komfortkasse.answer = None
+        Order.objects.create(number="1004").delete()
+        push()
+        assert komfortkasse.numbers == ["1001"]
+
+        later = timezone.now() + timedelta(seconds=121)
+        assert RemovedOrder.objects.due(later).count() == 4
+        RetryAfter.objects.update(until=timezone.now())
+        RemovedOrder.objects.update(next_attempt_at=timezone.now())
+        assert push().states == {"removed": 4}
+
+    def test_leaves_other_shops_alone(self, komfortkasse, configure):
+        options = {
+            "API_URL": "https://komfortkasse.test/api/v2",
+            "API_KEY": "key",
+            "ORDER_MODEL": "shop.Order",
+        }
+        configure(aliases={"a": options, "b": options})
+        due("1001", shop="a")
+        due("1002", shop="b")
+        komfortkasse.answers["1001"] = error(429, "slow down", **{"Retry-After": "120"})
+
+        result = push()
+
+        assert result.states == {"pending": 1, "removed": 1}
+        assert list(result.stopped) == ["a"]
+
+    def test_is_capped_at_an_hour(self, komfortkasse):
+        due("1001")
+        komfortkasse.answer = error(503, "maintenance", **{"Retry-After": "86400"})
+
+        push()
+
+        assert 3590 < seconds_until(row()) <= 3600
+
+    def test_of_nothing_backs_off_all_the_same(self, komfortkasse):
+        due("1001")
+        komfortkasse.answer = error(503, "maintenance", **{"Retry-After": "0"})
+
+        push()
+
+        assert 29 < seconds_until(row()) <= 60
+
+    def test_again_moves_the_end(self, komfortkasse):
+        RetryAfter.objects.create(shop="default", until=timezone.now())
+        due("1001")
+        komfortkasse.answer = error(503, "maintenance", **{"Retry-After": "60"})
+
+        push()
+
+        assert RetryAfter.objects.get().until > timezone.now() + timedelta(seconds=50)
+
+
+class TestBackoff:
+    def test_grows_to_an_hour_and_never_ends(self, komfortkasse):
+        due("1001")
+        komfortkasse.answer = error(500)
+        longest = []
+        for attempts in (0, 1, 2, 5, 6, 50, 100_000):
+            RemovedOrder.objects.update(attempts=attempts, next_attempt_at=timezone.now())
+            push()
+            longest.append(seconds_until(row()))
+            assert row().state == "pending"
+
+        bounds = [60, 120, 240, 1920, 3600, 3600, 3600]
+        assert all(
+            bound / 2 - 2 < seconds <= bound for seconds, bound in zip(longest, bounds, strict=True)
+        )
+
+    def test_has_jitter(self, komfortkasse, configure, monkeypatch):
+        monkeypatch.setattr(runs, "STOP_AFTER", 1000)
+        due(*(str(number) for number in range(20)))
+        komfortkasse.answer = error(500)
+
+        push()
+
+        waits = {round(seconds_until(each)) for each in RemovedOrder.objects.all()}
+        assert len(waits) > 5
+
+
+class TestOutage:
+    @pytest.mark.parametrize("answer", [error(500), requests.ConnectionError("refused")])
+    def test_costs_a_handful_of_calls(self, komfortkasse, caplog, answer):
+        due(*(str(number) for number in range(100)))
+        komfortkasse.answer = answer
+
+        result = push()
+
+        assert 3 <= len(komfortkasse.numbers) <= 3 + 4 * 2
+        assert RemovedOrder.objects.filter(attempts=0).count() == 100 - len(komfortkasse.numbers)
+        assert result.states == {"pending": len(komfortkasse.numbers)}
+        assert RemovedOrder.objects.due().count() == 100 - len(komfortkasse.numbers)
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+    def test_is_consecutive(self, komfortkasse, configure):
+        configure(CONCURRENCY=1)
+        numbers = [str(number) for number in range(20)]
+        due(*numbers)
+        for number in numbers:
+            if int(number) % 3:
+                komfortkasse.answers[number] = error(500)
+
+        push()
+
+        assert komfortkasse.numbers == numbers
+
+    def test_ends_in_due_order(self, komfortkasse, configure):
+        configure(CONCURRENCY=1)
+        due("3", "1", "2")
+
+        push()
+
+        assert komfortkasse.numbers == ["3", "1", "2"]
+
+
+class TestLease:
+    def test_rows_of_a_living_worker_are_left_alone(self, komfortkasse):
+        due("1001")
+        [lease], _ = leases.claim(RemovedOrder.objects.due(), at_most=10, seconds=60)
+
+        assert lease.row.attempts == 1
+        assert push().total == 0
+
+    def test_rows_of_a_dead_worker_become_due_again(self, komfortkasse):
+        due("1001")
+        leases.claim(RemovedOrder.objects.due(), at_most=10, seconds=0)
+
+        assert push().states == {"removed": 1}
+        assert row().attempts == 2
+
+    def test_that_is_lost_changes_nothing(self, komfortkasse):
+        due("1001", "1002")
+        mine, _ = leases.claim(RemovedOrder.objects.due(), at_most=10, seconds=0)
+        RemovedOrder.objects.filter(order_number="1001").update(
+            state="unknown", next_attempt_at=None
+        )
+        for lease in mine:
+            lease.row.state = "failed"
+            lease.row.next_attempt_at = None
+
+        held = leases.settle(mine, using="default")
+
+        assert [lease.row.order_number for lease in held] == ["1002"]
+        assert row("1001").state == "unknown"
+        assert row("1002").state == "failed"
+
+    def test_that_is_lost_while_sending_announces_nothing(self, komfortkasse, announced):
+        due("1001")
+
+        def overtake(request):
+            RemovedOrder.objects.update(state="unknown", next_attempt_at=None)
+
+        # In this thread, or SQLite's database in memory would be another one.
+        original = leases.settle
+
+        def settle(held, **kwargs):
+            overtake(None)
+            return original(held, **kwargs)
+
+        with pytest.MonkeyPatch.context() as context:
+            context.setattr(runs, "settle", settle)
+            result = push()
+
+        assert result.total == 0
+        assert row().state == "unknown"
+        assert announced == []
+
+    def test_outlasts_the_last_call_it_covers(self, komfortkasse, configure, monkeypatch):
+        """A call begins only where the lease has more left than the call may take."""
+        configure(DEADLINE=7)
+        due("1001")
+        leased, begun = [], []
+        claim, call = leases.claim, runs.Run._call
+
+        def claiming(queryset, *, at_most, seconds):
+            leased.append(time.monotonic() + seconds)
+            return claim(queryset, at_most=at_most, seconds=seconds)
+
+        def calling(self, client, number, send_by):
+            begun.append(send_by)
+            return call(self, client, number, send_by)
+
+        monkeypatch.setattr(runs, "claim", claiming)
+        monkeypatch.setattr(runs.Run, "_call", calling)
+        push()
+
+        assert komfortkasse.numbers == ["1001"]
+        assert begun[0] + 7 < leased[0]
+
+    def test_is_taken_outside_of_transactions_only(self, komfortkasse):
+        due("1001")
+
+        with pytest.raises(RuntimeError, match="durable"), transaction.atomic():
+            push()
+
+        assert komfortkasse.numbers == []
+
+    def test_is_given_back_when_its_time_is_short(self, komfortkasse, monkeypatch):
+        due("1001")
+        monkeypatch.setattr(runs, "_LEASE_CALLS", 1)  # no time to wait for a thread
+        monkeypatch.setattr(runs.time, "monotonic", iter(range(1000)).__next__)
+        answers = iter([False, False, True])
+
+        result = push(should_stop=lambda: next(answers, True))
+
+        assert komfortkasse.numbers == []
+        assert result.total == 0
+        assert row().attempts == 0
+        assert row().next_attempt_at < timezone.now()
+
+
+class TestWorker:
+    def test_sends_outside_of_any_transaction_and_in_other_threads(self, komfortkasse, monkeypatch):
+        due("1001")
+        seen = []
+
+        def remove_order(self, number, deadline):
+            seen.append(threading.current_thread())
+            return OrderJSON.from_json(json.dumps(order_json(number)).encode())
+
+        monkeypatch.setattr(runs.Client, "remove_order", remove_order)
+        push()
+
+        assert seen[0] is not threading.main_thread()
+        assert not connection.in_atomic_block
+
+    def test_survives_receivers_that_fail(self, komfortkasse, caplog):
+        due("1001", "1002")
+
+        def fail(**kwargs):
+            raise ZeroDivisionError
+
+        order_removed.connect(fail)
+        try:
+            assert push().states == {"removed": 2}
+        finally:
+            order_removed.disconnect(fail)
+
+    def test_stops_when_asked(self, komfortkasse, configure):
+        configure(CONCURRENCY=1)
+        due(*(str(number) for number in range(20)))
+
+        result = push(should_stop=lambda: len(komfortkasse.numbers) > 0)
+
+        assert 1 <= result.total <= 8
+        assert result.stopped == {}
+        assert RemovedOrder.objects.due().count() == 20 - result.total
+
+    def test_gives_back_what_an_error_leaves(self, komfortkasse, monkeypatch):
+        due(*(str(number) for number in range(20)))
+
+        def fail(rows):
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            push(on_settled=fail)
+
+        assert len(komfortkasse.numbers) < 20
+
+    def test_limit(self, komfortkasse):
+        due(*(str(number) for number in range(20)))
+
+        assert push(limit=5).states == {"removed": 5}
+        assert len(komfortkasse.numbers) == 5
+
+    def test_tells_what_it_settled(self, komfortkasse):
+        due("1001", "1002")
+        settled = []
+
+        push(on_settled=lambda rows: settled.extend(row.order_number for row in rows))
+
+        assert sorted(settled) == ["1001", "1002"]
+
+    def test_only_some_rows(self, komfortkasse):
+        rows = due(*(str(number) for number in range(40)))
+
+        push(ids=[row.pk for row in rows[10:35]])
+
+        assert sorted(komfortkasse.numbers, key=int) == [str(number) for number in range(10, 35)]
+
+    def test_only_one_shop(self, komfortkasse, configure):
+        options = {
+            "API_URL": "https://komfortkasse.test/api/v2",
+            "API_KEY": "key",
+            "ORDER_MODEL": "shop.Order",
+        }
+        configure(aliases={"a": options, "b": options, "off": {**options, "ENABLED": False}})
+        due("1001", shop="a")
+        due("1002", shop="b")
+        due("1003", shop="off")
+        due("1004", shop="gone")
+
+        push(shop="b")
+        assert komfortkasse.numbers == ["1002"]
+        push()
+        assert komfortkasse.numbers == ["1002", "1001"]
+        with pytest.raises(ValueError, match="no shop 'gone'; it has: 'a', 'b', 'off'"):
+            push(shop="gone")
+
+    def test_takes_turns_between_shops(self, komfortkasse, configure, monkeypatch):
+        monkeypatch.setattr("komfortkasse_django.removals._ROUND", 10)
+        options = {
+            "API_URL": "https://komfortkasse.test/api/v2",
+            "API_KEY": "key",
+            "ORDER_MODEL": "shop.Order",
+        }
+        configure(aliases={"a": options, "b": options})
+        due(*(f"a{number}" for number in range(30)), shop="a")
+        due("b", shop="b")
+
+        assert push().states == {"removed": 31}
+        assert komfortkasse.numbers.index("b") == 10
+
+    @pytest.mark.parametrize(
+        "options", [{"API_KEY": ""}, {"DEADLINE": 0}, {"CONCURRENCY": 0}, {"API_KEY": "a\nb"}]
+    )
+    def test_leaves_a_misconfigured_shop_alone(self, komfortkasse, configure, caplog, options):
+        configure(**options)
+        due("1001")
+
+        result = push()
+
+        assert "settings" in result.stopped["default"]
+        assert row().attempts == 0
+        assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+    @pytest.mark.django_db(transaction=True, databases=["default", "other"])
+    def test_other_database(self, komfortkasse):
+        record([("default", "2001")], requested_via=Via.CODE, using="other")
+        RemovedOrder.objects.using("other").update(state="pending", next_attempt_at=timezone.now())
+        komfortkasse.numbers.clear()
+
+        assert push().total == 0
+        assert push(using="other").states == {"removed": 1}
+        assert komfortkasse.numbers == ["2001"]

@@ -1,0 +1,195 @@
+"""The public door, for shops that cancel, anonymise or soft-delete."""
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.removals import remove
+from tests.shop.models import ArchivedOrder, Customer, GiftOrder, Order, TicketOrder
+
+pytestmark = pytest.mark.django_db
+
+
+def recorded() -> list[tuple[str, str]]:
+    return list(RemovedOrder.objects.order_by("pk").values_list("shop", "order_number"))
+
+
+@pytest.fixture
+def stores(configure):
+    """Two shops that share the Order model, one that has another, and one switched off."""
+    options = {"API_KEY": "key", "ORDER_MODEL": "shop.Order"}
+    configure(
+        aliases={
+            "prepaid": {**options, "ORDER_FILTER": lambda order: order.payment == "prepayment"},
+            "card": {**options, "ORDER_FILTER": lambda order: order.payment == "card"},
+            "gifts": {**options, "ORDER_MODEL": "shop.IntegerOrder"},
+            "off": {**options, "ENABLED": False},
+        }
+    )
+
+
+class TestOrders:
+    def test_one(self):
+        [row] = remove(Order.objects.create(number="1001"))
+
+        assert recorded() == [("default", "1001")]
+        assert (row.state, row.requested_via) == ("pending", "code")
+        assert row == RemovedOrder.objects.get()
+
+    @pytest.mark.parametrize("kind", [list, tuple, set, iter])
+    def test_several(self, kind):
+        orders = [Order.objects.create(number=number) for number in ("1001", "1002")]
+
+        assert len(remove(kind(orders))) == 2
+        assert sorted(recorded()) == [("default", "1001"), ("default", "1002")]
+
+    def test_a_queryset_is_read_once(self):
+        Order.objects.bulk_create(Order(number=str(number)) for number in range(20))
+
+        with CaptureQueriesContext(connection) as queries:
+            remove(Order.objects.order_by("pk"))
+
+        assert len([query for query in queries if "shop_order" in query["sql"]]) == 1
+        assert recorded() == [("default", str(number)) for number in range(20)]
+
+    def test_a_queryset_that_was_read_before_is_read_again(self):
+        Order.objects.create(number="1001")
+        queryset = Order.objects.all()
+        assert len(queryset) == 1
+        Order.objects.update(number="1002")
+
+        remove(queryset)
+
+        assert recorded() == [("default", "1002")]
+
+    @pytest.mark.parametrize("model", [ArchivedOrder, GiftOrder, TicketOrder])
+    def test_proxies_and_children(self, model):
+        model.objects.create(number="1000")
+        order = model.objects.create(number="1001")
+
+        remove(order)
+
+        assert recorded() == [("default", "1001")]
+
+    def test_the_number_is_the_databases(self):
+        order = Order.objects.create(number="1001")
+        order.number = "unsaved"
+
+        remove(order)
+
+        assert recorded() == [("default", "1001")]
+
+    def test_gone_already_is_taken_at_its_word(self):
+        order = Order.objects.create(number="1001")
+        Order.objects.filter(pk=order.pk)._raw_delete("default")
+
+        remove(order)
+
+        assert recorded() == [("default", "1001")]
+
+    @pytest.mark.parametrize("number", [None, "", " "])
+    def test_without_a_number_record_nothing(self, number):
+        assert remove(Order.objects.create(number=number)) == []
+        assert remove([]) == []
+        assert recorded() == []
+
+    def test_of_several_stores(self, stores):
+        order = Order.objects.create(number="1001")
+        paid = Order.objects.create(number="1002", payment="card")
+
+        remove([order, paid])
+        remove(order, shop="card")
+        remove(order, shop="off")
+
+        assert recorded() == [("prepaid", "1001"), ("card", "1002")]
+
+    def test_of_an_unknown_model(self, stores):
+        with pytest.raises(TypeError) as caught:
+            remove(Customer.objects.create(name="Max"))
+
+        assert "shop.Customer is not an ORDER_MODEL" in str(caught.value)
+        assert "shop.Order (prepaid), shop.Order (card), shop.IntegerOrder (gifts)" in str(
+            caught.value
+        )
+
+    def test_with_nothing_configured(self, settings):
+        settings.KOMFORTKASSE = {}
+
+        with pytest.raises(TypeError, match="none"):
+            remove(Order.objects.create(number="1001"))
+        with pytest.raises(ValueError, match="no shop 'a'; it has: none"):
+            remove("1001", shop="a")
+
+    def test_with_a_shop_whose_model_is_missing(self, configure):
+        options = {"API_KEY": "key"}
+        configure(
+            aliases={
+                "broken": {**options, "ORDER_MODEL": "shop.Nothing"},
+                "good": {**options, "ORDER_MODEL": "shop.Order"},
+            }
+        )
+
+        remove(Order.objects.create(number="1001"))
+
+        assert recorded() == [("good", "1001")]
+
+
+class TestNumbers:
+    @pytest.mark.parametrize("number", ["1001", 1001])
+    def test_one(self, number):
+        remove(number)
+
+        assert recorded() == [("default", "1001")]
+
+    def test_several(self):
+        remove(["1001", 0])
+
+        assert recorded() == [("default", "1001"), ("default", "0")]
+
+    def test_of_a_shop(self, stores):
+        remove("1001", shop="card")
+
+        assert recorded() == [("card", "1001")]
+
+    def test_of_a_shop_that_is_switched_off(self, stores):
+        assert remove("1001", shop="off") == []
+
+    def test_need_a_shop_where_there_are_several(self, stores):
+        with pytest.raises(ValueError, match=r"which shop .*'1001'.*'prepaid', 'card', 'gifts'"):
+            remove("1001")
+
+    @pytest.mark.parametrize("number", ["", "  ", "9" * 256, "a\0b", "\ud800"])
+    def test_that_cannot_be(self, number):
+        with pytest.raises(ValueError, match="order number"):
+            remove(["1001", number])
+
+        assert recorded() == []
+
+    @pytest.mark.parametrize("number", [b"1001", None, 1.5, True, object()])
+    def test_of_another_type(self, number):
+        with pytest.raises(TypeError, match="Pass orders or order numbers"):
+            remove(number)
+
+
+class TestTransaction:
+    def test_is_the_callers(self):
+        order = Order.objects.create(number="1001")
+
+        with transaction.atomic():
+            order.cancelled = True
+            order.save()
+            remove(order)
+            transaction.set_rollback(True)
+
+        assert recorded() == []
+
+    @pytest.mark.django_db(databases=["default", "other"])
+    def test_is_that_of_the_orders_database(self):
+        order = Order(number="2001")
+        order.save(using="other")
+
+        remove(order)
+
+        assert recorded() == []
+        assert RemovedOrder.objects.using("other").get().order_number == "2001"

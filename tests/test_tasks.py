@@ -1,0 +1,111 @@
+"""Delivery through Django's Tasks framework: django.tasks, or django-tasks on Django 5.2."""
+
+import json
+
+import django
+import pytest
+from django.utils.module_loading import import_string
+
+from komfortkasse_django import tasks
+from komfortkasse_django.models import RemovedOrder
+from tests.shop.models import Order
+
+FRAMEWORK = "django.tasks" if django.VERSION >= (6, 0) else "django_tasks"
+pytest.importorskip(FRAMEWORK, reason="Django 5.2 has Tasks only where django-tasks is installed")
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+DummyBackend = import_string(f"{FRAMEWORK}.backends.dummy.DummyBackend")
+
+
+class BrokenBackend(DummyBackend):
+    def enqueue(self, *args, **kwargs):
+        raise ConnectionRefusedError("the broker is down")
+
+
+@pytest.fixture
+def enqueued(settings):
+    """The results of a backend that only collects tasks, by its alias."""
+    dummy = {"BACKEND": f"{FRAMEWORK}.backends.dummy.DummyBackend"}
+    settings.TASKS = {
+        "default": dummy,
+        "slow": {**dummy, "QUEUES": ["shop"]},
+        "down": {"BACKEND": "tests.test_tasks.BrokenBackend"},
+    }
+    backends = import_string(f"{FRAMEWORK}.task_backends")
+    return lambda alias="default": backends[alias].results
+
+
+def test_enqueues_row_ids_in_chunks(enqueued, komfortkasse):
+    Order.objects.bulk_create(Order(number=str(number)) for number in range(250))
+
+    Order.objects.all().delete()
+
+    assert komfortkasse.numbers == []
+    results = enqueued()
+    assert [len(result.args[2]) for result in results] == [100, 100, 50]
+    keys = set(RemovedOrder.objects.values_list("pk", flat=True))
+    assert {key for result in results for key in result.args[2]} == keys
+    assert {tuple(result.args[:2]) for result in results} == {("default", "default")}
+    assert json.loads(json.dumps(results[0].args)) == results[0].args
+    assert results[0].kwargs == {}
+
+
+def test_worker_pushes_what_is_still_due(enqueued, komfortkasse):
+    for number in ("1001", "1002"):
+        Order.objects.create(number=number)
+    Order.objects.all().delete()
+    RemovedOrder.objects.filter(order_number="1001").update(next_attempt_at=None)
+    [result] = enqueued()
+
+    import_string(result.task.module_path).call(*result.args)
+
+    assert komfortkasse.numbers == ["1002"]
+
+
+def test_uses_the_backend_and_queue_of_the_shop(enqueued, configure):
+    configure(TASK_BACKEND="slow", TASK_QUEUE="shop")
+
+    Order.objects.create(number="1001").delete()
+
+    [result] = enqueued("slow")
+    assert (result.backend, result.task.queue_name) == ("slow", "shop")
+
+
+def test_broker_that_is_down_costs_the_shop_nothing(enqueued, configure, caplog):
+    configure(TASK_BACKEND="down")
+
+    Order.objects.create(number="1001").delete()
+
+    assert not Order.objects.exists()
+    assert RemovedOrder.objects.due().count() == 1
+    assert "the broker is down" in caplog.text
+
+
+def test_backend_that_does_not_exist_costs_the_shop_nothing(enqueued, configure, caplog):
+    configure(TASK_BACKEND="nothing")
+
+    Order.objects.create(number="1001").delete()
+
+    assert not Order.objects.exists()
+    assert RemovedOrder.objects.due().count() == 1
+    assert "nothing" in caplog.text
+
+
+def test_immediate_backend_is_bypassed(settings, komfortkasse):
+    """Its budget would be unlimited."""
+    settings.TASKS = {
+        "default": {"BACKEND": f"{FRAMEWORK}.backends.immediate.ImmediateBackend", "QUEUES": ["a"]}
+    }
+
+    Order.objects.create(number="1001").delete()
+
+    assert komfortkasse.numbers == ["1001"]
+
+
+def test_without_a_framework_delivers_in_process(monkeypatch, komfortkasse):
+    monkeypatch.setattr(tasks, "find_spec", lambda name: None)
+
+    Order.objects.create(number="1001").delete()
+
+    assert komfortkasse.numbers == ["1001"]
