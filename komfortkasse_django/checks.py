@@ -1,0 +1,293 @@
+"""System checks: what is wrong in the settings, where, and what to write instead.
+
+Pure functions over the settings; nothing here touches the network or a database. The id of a
+message is never given to another one.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
+from importlib.util import find_spec
+from ipaddress import ip_address
+from math import isfinite
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error
+from django.core.checks import Warning as CheckWarning
+from django.db import models, router
+from django.utils.module_loading import import_string
+
+from komfortkasse_django.conf import KEYS, Shop, shops
+from komfortkasse_django.models import mirror_database
+
+_EXAMPLE = 'Write KOMFORTKASSE = {"default": {"API_KEY": "...", "ORDER_MODEL": "app.Order"}}.'
+_IMMEDIATE = ("ImmediateBackend", "DummyBackend")
+
+
+def check_settings(**kwargs: object) -> list[CheckMessage]:
+    """Everything that is wrong with ``settings.KOMFORTKASSE``."""
+    setting = getattr(settings, "KOMFORTKASSE", None)
+    if not isinstance(setting, Mapping) or not setting:
+        found = "missing" if setting is None else f"{setting!r:.40}"
+        return [
+            _error(1, f"The setting KOMFORTKASSE is {found}, not a filled dictionary.", _EXAMPLE)
+        ]
+    return [
+        message for alias, options in setting.items() for message in check_alias(alias, options)
+    ]
+
+
+def check_alias(alias: object, options: object) -> Iterator[CheckMessage]:
+    """What is wrong with one alias of the setting."""
+    if not isinstance(alias, str) or not 0 < len(alias) <= 255:
+        yield _error(
+            2,
+            f"KOMFORTKASSE has the alias {alias!r:.40}.",
+            'Name the shop by a text of at most 255 characters, such as "default".',
+        )
+    elif not isinstance(options, Mapping):
+        yield _error(
+            2, f"KOMFORTKASSE[{alias!r}] is a {type(options).__name__}, not a dictionary.", _EXAMPLE
+        )
+    else:
+        yield from check_keys(alias, options)
+        shop = shops()[alias]
+        for check in (
+            check_api_key,
+            check_api_url,
+            check_values,
+            check_order_model,
+            check_order_number,
+            check_order_filter,
+            check_database_cascade,
+            check_router,
+            check_tasks,
+        ):
+            yield from check(shop)
+
+
+def check_keys(alias: str, options: Mapping[Any, object]) -> Iterator[CheckMessage]:
+    """Unknown and missing keys."""
+    for key in options:
+        if key not in KEYS:
+            close = get_close_matches(str(key).upper(), KEYS, n=1)
+            hint = f"Write {close[0]!r}?" if close else f"Write one of {', '.join(KEYS)}."
+            yield _error(3, f"KOMFORTKASSE[{alias!r}] has the unknown key {key!r:.40}.", hint)
+    for key, hint in (
+        ("API_KEY", "Write the API key that Komfortkasse shows for your shop."),
+        ("ORDER_MODEL", 'Write your Order model as "app_label.Model".'),
+    ):
+        if key not in options:
+            yield _error(4, f"KOMFORTKASSE[{alias!r}] has no {key!r}.", hint)
+
+
+def check_api_key(shop: Shop) -> Iterator[CheckMessage]:
+    """An API key that cannot be sent. The message never shows it."""
+    key: object = shop.api_key
+    sendable = isinstance(key, str) and key.isascii() and key.isprintable() and " " not in key
+    if not sendable or (not key and shop.enabled and "API_KEY" in _options(shop)):
+        yield _error(
+            5,
+            f"{_at(shop, 'API_KEY')} is empty or cannot be sent as an HTTP header.",
+            "Write the key as Komfortkasse shows it, in printable ASCII characters without spaces"
+            ' or line breaks. A shop without a key yet is switched off by "ENABLED": False.',
+        )
+
+
+def check_api_url(shop: Shop) -> Iterator[CheckMessage]:
+    """An API URL that is none, or that would send the key in clear over a network."""
+    at = _at(shop, "API_URL")
+    hint = f'Write it as "{Shop.api_url}".'
+    try:
+        url = urlsplit(shop.api_url)
+        usable = url.scheme in ("http", "https") and url.hostname and (url.port or True)
+        usable = usable and not (url.query or url.fragment or url.username or url.password)
+    except (AttributeError, TypeError, ValueError):
+        usable = False
+    if not usable or not shop.api_url.isascii() or not shop.api_url.isprintable():
+        yield _error(6, f"{at} is no URL that the API's paths could be added to.", hint)
+    elif url.scheme == "http" and not _is_loopback(url.hostname or ""):
+        yield _error(7, f"{at} would send the API key in clear: it is http.", hint)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _is_seconds(value: Any) -> bool:  # noqa: ANN401
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+
+
+_VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "ENABLED": (lambda value: isinstance(value, bool), "True or False"),
+    "EXTEND_ORDER_ADMIN": (lambda value: isinstance(value, bool), "True or False"),
+    "DEADLINE": (lambda value: _is_seconds(value) and value > 0, "seconds, more than 0"),
+    "REQUEST_BUDGET": (
+        lambda value: _is_seconds(value) and value >= 0,
+        "seconds; 0 leaves everything to komfortkasse_push",
+    ),
+    "CONCURRENCY": (
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 100,
+        "a whole number from 1 to 100",
+    ),
+    "TASK_BACKEND": (lambda value: isinstance(value, str), "an alias of TASKS"),
+    "TASK_QUEUE": (lambda value: isinstance(value, str), "the name of a queue"),
+}
+
+
+def check_values(shop: Shop) -> Iterator[CheckMessage]:
+    """Values of the wrong type or out of range."""
+    for key, (is_right, what) in _VALUES.items():
+        value = getattr(shop, KEYS[key])
+        if not is_right(value):
+            yield _error(8, f"{_at(shop, key)} is {value!r:.40}.", f"Write {what}.")
+
+
+def check_order_model(shop: Shop) -> Iterator[CheckMessage]:
+    """An Order model that does not exist, or that another one has replaced."""
+    if "ORDER_MODEL" not in _options(shop):
+        return
+    model = shop.installed_model
+    if model is None:
+        yield _error(
+            9,
+            f"{_at(shop, 'ORDER_MODEL')} is {shop.order_model!r:.80}, which is no installed model.",
+            'Write "app_label.Model" of your Order model, and have its app in INSTALLED_APPS.',
+        )
+    elif model._meta.swapped:
+        yield _error(
+            10,
+            f"{_at(shop, 'ORDER_MODEL')} is {shop.order_model!r}, which is swapped out: it sends no"
+            " signals.",
+            f"Write {str(model._meta.swapped)!r}, as in {model._meta.swappable}.",
+        )
+
+
+def check_order_number(shop: Shop) -> Iterator[CheckMessage]:
+    """An order number that cannot be read."""
+    number: object = shop.order_number
+    at = _at(shop, "ORDER_NUMBER")
+    if callable(number):
+        return
+    if not isinstance(number, str):
+        yield _error(
+            11, f"{at} is {number!r:.40}.", "Write an attribute, a dotted path or a function."
+        )
+    elif "." in number:
+        yield from _check_path(11, at, number)
+    elif (model := shop.installed_model) is not None and shop.number_field is None:
+        attribute = getattr(model, number, None)
+        if attribute is None or callable(attribute):
+            what = "a method" if attribute else "neither a field nor a property"
+            yield _error(
+                11,
+                f"{at} is {number!r:.40}, which is {what} of {model._meta.label}.",
+                "Write a field or property of the model, or the dotted path of a function that"
+                " takes an order and returns its number.",
+            )
+
+
+def check_order_filter(shop: Shop) -> Iterator[CheckMessage]:
+    """A filter that cannot be called."""
+    order_filter: object = shop.order_filter
+    at = _at(shop, "ORDER_FILTER")
+    if isinstance(order_filter, str):
+        yield from _check_path(12, at, order_filter)
+    elif order_filter is not None and not callable(order_filter):
+        yield _error(
+            12, f"{at} is {order_filter!r:.40}.", "Write a dotted path, a function or None."
+        )
+
+
+def _check_path(number: int, at: str, path: str) -> Iterator[CheckMessage]:
+    hint = 'Write the dotted path of a function, such as "shop.komfortkasse.is_prepaid".'
+    try:
+        function = import_string(path)
+    except Exception as error:  # noqa: BLE001 - importing runs the shop's code
+        reason = f"{type(error).__name__}: {error}"
+        yield _error(number, f"{at} is {path!r:.80}, which cannot be imported: {reason}", hint)
+    else:
+        if not callable(function):
+            yield _error(number, f"{at} is {path!r:.80}, which cannot be called.", hint)
+
+
+def check_database_cascade(shop: Shop) -> Iterator[CheckMessage]:
+    """Orders that the database deletes by itself, without signals (Django 6.1)."""
+    cascade = getattr(models, "DB_CASCADE", None)
+    model = shop.installed_model
+    if cascade is None or model is None:
+        return
+    for field in model._meta.concrete_fields:
+        if field.remote_field and field.remote_field.on_delete is cascade:
+            yield _error(
+                13,
+                f"{field} has on_delete=DB_CASCADE: the database deletes orders without telling"
+                " Django, and Komfortkasse is not told either.",
+                "Write on_delete=CASCADE.",
+            )
+
+
+def check_router(shop: Shop) -> Iterator[CheckMessage]:
+    """A router that keeps the mirror apart from the orders."""
+    model = shop.installed_model
+    if model is None:
+        return
+    orders_at = router.db_for_write(model)
+    mirror_at = mirror_database(orders_at)
+    if orders_at != mirror_at:
+        yield CheckWarning(
+            f"DATABASE_ROUTERS keep {model._meta.label} on {orders_at!r} but the mirror on"
+            f" {mirror_at!r}: a deletion and the record of its removal cannot commit together.",
+            hint="Let the router keep komfortkasse_django on the database of the orders, or accept"
+            " that a crash right after the commit of a deletion loses its removal.",
+            id="komfortkasse_django.W001",
+        )
+
+
+def check_tasks(shop: Shop) -> Iterator[CheckMessage]:
+    """A task backend or queue that does not exist."""
+    at = _at(shop, "TASK_BACKEND")
+    backends = getattr(settings, "TASKS", None)
+    if not isinstance(backends, Mapping):
+        backends = {"default": {}}
+    if not (find_spec("django.tasks") or find_spec("django_tasks")):
+        if shop.task_backend != "default":
+            yield _error(
+                14,
+                f"{at} is {shop.task_backend!r}, but there is no Tasks framework.",
+                "Install django-tasks, which brings it to Django 5.2, or leave the key out.",
+            )
+    elif shop.task_backend not in backends:
+        known = ", ".join(map(repr, backends))
+        yield _error(
+            14, f"{at} is {shop.task_backend!r}, which TASKS lacks.", f"Write one of {known}."
+        )
+    else:
+        backend = backends[shop.task_backend]
+        queues = backend.get("QUEUES", ["default"])
+        immediate = str(backend.get("BACKEND", _IMMEDIATE[0])).endswith(_IMMEDIATE)
+        if queues and not immediate and shop.task_queue not in queues:
+            known = ", ".join(map(repr, queues))
+            yield _error(
+                15,
+                f"{_at(shop, 'TASK_QUEUE')} is {shop.task_queue!r}, which is no queue of"
+                f" TASKS[{shop.task_backend!r}].",
+                f"Write one of {known}.",
+            )
+
+
+def _error(number: int, message: str, hint: str) -> Error:
+    return Error(message, hint=hint, id=f"komfortkasse_django.E{number:03}")
+
+
+def _at(shop: Shop, key: str) -> str:
+    return f"KOMFORTKASSE[{shop.alias!r}][{key!r}]"
+
+
+def _options(shop: Shop) -> Mapping[str, object]:
+    options: Mapping[str, object] = settings.KOMFORTKASSE[shop.alias]
+    return options

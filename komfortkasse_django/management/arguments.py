@@ -1,0 +1,57 @@
+"""Arguments that several commands share, each refused with what to write instead."""
+
+import math
+from argparse import ArgumentParser, ArgumentTypeError
+
+from django.db import connections
+
+from komfortkasse_django.conf import shops
+
+
+def positive_integer(text: str) -> int:
+    """An argparse type: a whole number above 0."""
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise ArgumentTypeError(f"{text!r} is not a whole number above 0, such as 100")
+    return int(text)
+
+
+def positive_seconds(text: str) -> float:
+    """An argparse type: seconds, more than 0."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise ArgumentTypeError(f"{text!r} is not a number of seconds above 0, such as 60")
+    return seconds
+
+
+def add_shop(parser: ArgumentParser) -> None:
+    """Add ``--shop``."""
+    parser.add_argument(
+        "--shop", metavar="ALIAS", type=_shop, help="only this alias of KOMFORTKASSE"
+    )
+
+
+def _shop(alias: str) -> str:
+    if alias not in shops():
+        known = ", ".join(shops()) or "none at all"
+        raise ArgumentTypeError(f"KOMFORTKASSE has no shop {alias!r}, but {known}")
+    return alias
+
+
+def add_database(parser: ArgumentParser) -> None:
+    """Add ``--database``."""
+    parser.add_argument(
+        "--database",
+        metavar="ALIAS",
+        type=_database,
+        help="the database that keeps the mirror; by default what the database routers say",
+    )
+
+
+def _database(alias: str) -> str:
+    if alias not in connections:
+        known = ", ".join(connections)
+        raise ArgumentTypeError(f"DATABASES has no {alias!r}, but {known}")
+    return alias

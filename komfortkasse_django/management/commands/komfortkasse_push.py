@@ -1,0 +1,175 @@
+"""``manage.py komfortkasse_push``: send what is due."""
+
+import logging
+import signal
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Event, current_thread, main_thread
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import close_old_connections, router
+from django.db.models import Count
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from komfortkasse_django import removals
+from komfortkasse_django.conf import shops
+from komfortkasse_django.management.arguments import (
+    add_database,
+    add_shop,
+    positive_integer,
+    positive_seconds,
+)
+from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
+from komfortkasse_django.runs import PushResult
+from komfortkasse_django.summaries import summarize
+
+logger = logging.getLogger("komfortkasse_django")
+
+
+class Command(BaseCommand):
+    help = "Send the removals that are due to Komfortkasse. Exits with 1 while due ones remain."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--watch",
+            metavar="SECONDS",
+            type=positive_seconds,
+            help="go on until SIGTERM or Ctrl-C, looking for due removals every SECONDS",
+        )
+        parser.add_argument(
+            "--limit",
+            metavar="N",
+            type=positive_integer,
+            help="send at most N removals; with --watch, in each round",
+        )
+        add_shop(parser)
+        add_database(parser)
+
+    def handle(
+        self,
+        *,
+        watch: float | None,
+        limit: int | None,
+        shop: str | None,
+        database: str | None,
+        verbosity: int,
+        **options: object,
+    ) -> None:
+        using = database or router.db_for_write(RemovedOrder)
+        stopping = Event()
+
+        def push() -> PushResult:
+            with self._progress(using, shop, limit, verbosity) as advance:
+                return removals.push(
+                    using=using,
+                    shop=shop,
+                    limit=limit,
+                    should_stop=stopping.is_set,
+                    on_settled=advance,
+                )
+
+        with _stopped_by_signals(stopping):
+            if watch is None:
+                result = push()
+                if verbosity > 0:
+                    self.stdout.write(summarize(result.states))
+                if left := _describe_due(using, shop, result):
+                    raise CommandError(left, returncode=1)
+            else:
+                self._watch(push, stopping, seconds=watch, using=using, shop=shop)
+
+    def _watch(
+        self,
+        push: Callable[[], PushResult],
+        stopping: Event,
+        *,
+        seconds: float,
+        using: str,
+        shop: str | None,
+    ) -> None:
+        """Push again and again; what goes wrong in one round is logged, and the next begins."""
+        reported = ""
+        while not stopping.is_set():
+            # What Django does around a web request: drop connections that broke or are too old.
+            close_old_connections()
+            try:
+                result = push()
+                if result.total:
+                    self.stdout.write(summarize(result.states))
+                left = "" if stopping.is_set() else _describe_due(using, shop, result)
+                if left != reported and left:
+                    logger.warning("%s", left)
+                reported = left
+            except Exception:
+                logger.exception("komfortkasse_push goes on in %s seconds after an error", seconds)
+            stopping.wait(seconds)
+        close_old_connections()
+
+    @contextmanager
+    def _progress(
+        self, using: str, shop: str | None, limit: int | None, verbosity: int
+    ) -> Iterator[Callable[[Sequence[RemovedOrder]], None]]:
+        """A bar on a terminal where tqdm is installed; nothing otherwise."""
+        tqdm = _tqdm() if verbosity > 0 and self.stderr.isatty() else None
+        if tqdm is None:
+            yield lambda rows: None
+            return
+        total = _due(using, shop).count()
+        with tqdm(total=min(total, limit or total), file=self.stderr, leave=False) as bar:
+            yield lambda rows: bar.update(len(rows))
+
+
+def _tqdm() -> Callable[..., Any] | None:
+    try:
+        from tqdm import tqdm  # the extra "progress"
+    except ImportError:
+        return None
+    bar: Callable[..., Any] = tqdm
+    return bar
+
+
+def _due(using: str, shop: str | None) -> RemovedOrderQuerySet:
+    due = RemovedOrder.objects.using(using).due()
+    return due if shop is None else due.filter(shop=shop)
+
+
+def _describe_due(using: str, shop: str | None, result: PushResult) -> str:
+    """Which removals are still due and why, or nothing."""
+    counts = _due(using, shop).order_by("shop").values_list("shop").annotate(Count("pk"))
+    lines = []
+    for alias, count in counts:
+        if alias not in shops():
+            reason = _("KOMFORTKASSE has no such shop any more: name it again to send them")
+        elif not shops()[alias].enabled:
+            reason = _("it is switched off by ENABLED")
+        else:
+            reason = result.stopped.get(alias, _("they became due meanwhile or were not reached"))
+        lines.append(
+            ngettext(
+                "%(count)d removal of shop %(shop)s is still due: %(reason)s",
+                "%(count)d removals of shop %(shop)s are still due: %(reason)s",
+                count,
+            )
+            % {"count": count, "shop": alias, "reason": reason}
+        )
+    return "\n".join(lines)
+
+
+@contextmanager
+def _stopped_by_signals(stopping: Event) -> Iterator[None]:
+    """Turn SIGTERM and SIGINT into a wish, so that the calls in flight are finished."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    # Not in the main thread, as in some tests, Python refuses handlers.
+    before = (
+        {number: signal.signal(number, lambda *args: stopping.set()) for number in numbers}
+        if current_thread() is main_thread()
+        else {}
+    )
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

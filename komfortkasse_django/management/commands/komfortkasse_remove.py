@@ -1,0 +1,72 @@
+"""``manage.py komfortkasse_remove``: ask for removals by hand."""
+
+import sys
+from argparse import ArgumentParser
+from collections import Counter
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils.translation import gettext as _
+
+from komfortkasse_django import removals
+from komfortkasse_django.management.arguments import add_shop
+from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.summaries import summarize
+
+
+class Command(BaseCommand):
+    help = (
+        "Remove orders from Komfortkasse by their numbers. All of them are recorded, or none; then"
+        " they are sent. Exits with 1 when one was refused or is still to be sent."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "numbers", nargs="*", metavar="NUMBER", help="order number, as Komfortkasse knows it"
+        )
+        parser.add_argument(
+            "--from-file", metavar="FILE", help="a file with one number a line; - is standard input"
+        )
+        add_shop(parser)
+
+    def handle(
+        self, *, numbers: list[str], from_file: str | None, shop: str | None, **options: object
+    ) -> None:
+        wanted = dict.fromkeys([*numbers, *(_read(from_file) if from_file else [])])
+        if not wanted:
+            raise CommandError("No order number was given. Write one, or --from-file FILE.")
+        try:
+            rows = removals.remove(
+                list(wanted), shop=shop, requested_via=RemovedOrder.RequestedVia.COMMAND
+            )
+        except ValueError as error:
+            raise CommandError(f"Nothing was recorded. {error}") from error
+        if not rows:
+            raise CommandError("Nothing was recorded: the shop is switched off by ENABLED.")
+
+        using = rows[0]._state.db
+        ids = [row.pk for row in rows]
+        # Recording them has delivered what REQUEST_BUDGET allows. Nobody waits for a page here.
+        removals.push(using=using, shop=rows[0].shop, ids=ids)
+        mirror = RemovedOrder.objects.using(using).in_bulk(ids).values()
+        states = Counter(row.state for row in mirror)
+        self.stdout.write(summarize(states))
+        for row in mirror:
+            if row.last_error:
+                self.stderr.write(f"{row.order_number}: {row.last_error}")
+        if states[RemovedOrder.State.PENDING] or states[RemovedOrder.State.FAILED]:
+            raise CommandError(
+                _("Not all of them are removed; komfortkasse_push sends what is left.")
+            )
+
+
+def _read(name: str) -> list[str]:
+    """The numbers in a file: one a line, empty lines skipped."""
+    try:
+        if name == "-":
+            text = sys.stdin.read()
+        else:
+            with open(name, encoding="utf-8-sig") as file:  # noqa: PTH123
+                text = file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"{name} cannot be read as UTF-8 text: {error}") from error
+    return [number for line in text.split("\n") if (number := line.strip())]
