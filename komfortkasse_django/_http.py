@@ -72,10 +72,8 @@ class Session(requests.Session):
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
         super().__init__()
         self._attempt = Attempt()
-        self._template = requests.Request("POST", url, headers).prepare()
-        self._settings = self.merge_environment_settings(
-            url, {}, stream=True, verify=None, cert=None
-        )
+        self._url = url
+        self._headers = headers
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         for scheme in ("https://", "http://"):
             self.mount(scheme, Adapter(self._attempt))
@@ -95,12 +93,22 @@ class Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Know no redirect: to prepare for one, requests would read its body without limit."""
 
+    @functools.cached_property
+    def _template(self) -> requests.PreparedRequest:
+        return requests.Request("POST", self._url, self._headers).prepare()
+
+    @functools.cached_property
+    def _settings(self) -> dict[str, Any]:
+        return dict(
+            self.merge_environment_settings(self._url, {}, stream=True, verify=None, cert=None)
+        )
+
     def _try(self, url: str, ends: float) -> Answer | KomfortkasseError:
         self._attempt.start(ends)
-        request = self._template.copy()
-        # Preparing this URL would unquote "%2E", and urllib3 drop the segment then.
-        request.url = url
         try:
+            request = self._template.copy()
+            # Preparing this URL would unquote "%2E", and urllib3 drop the segment then.
+            request.url = url
             response = self.send(
                 request,
                 timeout=urllib3.Timeout(total=self._attempt.seconds_left()),  # type: ignore[arg-type]
@@ -131,11 +139,9 @@ class TooLargeError(http.client.HTTPException):
 
 def read_body(raw: urllib3.HTTPResponse, encoding: str) -> bytes:
     """Read and decompress a body, never holding more than ``MAX_BODY`` of it."""
-    decoder = None
-    if encoding:
-        if encoding.lower() not in {"gzip", "x-gzip", "deflate"}:
-            raise http.client.HTTPException("a content encoding that was not asked for")
-        decoder = zlib.decompressobj(GZIP_OR_DEFLATE)
+    # An encoding that zlib does not know ends in its error.
+    plain = encoding.lower() in {"", "identity"}
+    decoder = None if plain else zlib.decompressobj(GZIP_OR_DEFLATE)
     body = bytearray()
     while chunk := raw.read(READ_SIZE, decode_content=False):
         body += decoder.decompress(chunk, MAX_BODY + 1 - len(body)) if decoder else chunk
@@ -163,6 +169,10 @@ class Attempt:
         if left <= 0:
             raise TimeoutError
         return left
+
+    def limit(self, sock: socket.socket) -> None:
+        """Let a socket's next call take no longer than the time left, 0 meaning not to block."""
+        sock.settimeout(max(self._ends - time.monotonic(), 0.001))
 
     def count(self, size: int) -> None:
         """Count bytes of the answer; TooLargeError beyond ``MAX_ANSWER``."""
@@ -262,22 +272,15 @@ class _HTTPConnection(HTTPConnection):
             except OSError as error:
                 failure = error
             else:
-                self._limit(sock)
+                # A TLS handshake may follow.
+                self._attempt.limit(sock)
                 return sock
         raise failure
-
-    def _limit(self, sock: socket.socket) -> None:
-        """Leave a TLS handshake no more than the time that is left."""
-        try:
-            sock.settimeout(self._attempt.seconds_left())
-        except TimeoutError:
-            sock.close()
-            raise
 
     def _tunnel(self) -> None:
         try:
             super()._tunnel()
-            self._limit(self.sock)
+            self._attempt.limit(self.sock)
         finally:
             # What a proxy says is no answer of Komfortkasse.
             self._attempt.received = 0

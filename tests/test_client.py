@@ -495,6 +495,19 @@ def test_no_answer(error, error_class, client, komfortkasse):
     assert len(komfortkasse.calls) == 1
 
 
+@pytest.mark.parametrize("host", ["*.test", ".test", "a" * 70 + ".test", "xn--\u2603.test"])
+def test_a_host_that_cannot_be(host):
+    error = failure(Client(api_key=KEY, api_url=f"http://{host}/api"))
+    assert type(error) is ConnectionFailed
+
+
+def test_a_header_that_cannot_be_sent_is_an_error_without_it(monkeypatch):
+    """Were a key let through that requests refuses, its message would show it."""
+    monkeypatch.setattr(client_module, "_problem_of_key", lambda _key: "")
+    error = failure(Client(api_key=f" {KEY}\n", api_url=URL))
+    assert type(error) is ConnectionFailed
+
+
 def test_other_errors_are_not_swallowed(client, komfortkasse):
     """A task engine ends a task by raising in the middle of what it does."""
 
