@@ -44,7 +44,7 @@ class Lease:
     """A claimed row. Change the row, then ``settle`` the lease."""
 
     row: RemovedOrder
-    due_at: datetime
+    due_at: datetime | None
     """``next_attempt_at`` before the claim."""
     stored: datetime | None
     """``next_attempt_at`` as this worker wrote it last: the proof that the row is still held."""
@@ -62,16 +62,24 @@ def claim(due: RemovedOrderQuerySet, *, at_most: int, seconds: float) -> tuple[l
     transaction, where a claim would not be visible to other workers.
     """
     using = due.db
-    features = connections[using].features
-    candidates = due.order_by("next_attempt_at")[:at_most].select_for_update(
-        skip_locked=features.has_select_for_update_skip_locked
-    )
+    connection = connections[using]
+    candidates = due.order_by("next_attempt_at")[:at_most]
+    seen = None
+    if connection.vendor == "mysql":
+        # It locks each row that it examines, and may well examine all that are due: no other
+        # worker would find any. So the rows are found without locks, and locked by their keys.
+        keys = list(candidates.values_list("pk", flat=True))
+        candidates = due.filter(pk__in=keys).order_by("next_attempt_at")
+        seen = len(keys)
     with transaction.atomic(using, durable=True):
-        if not features.has_select_for_update:
+        if not connection.features.has_select_for_update:
             _lock_database(using)
-        leases = _lease(candidates, seconds)
+        skip_locked = connection.features.has_select_for_update_skip_locked
+        leases = _lease(candidates.select_for_update(skip_locked=skip_locked), seconds)
         _write(leases, _CLAIMED, using)
-    return leases, len(leases) == at_most
+    if seen and not leases:
+        time.sleep(_FIRST_PAUSE)  # another worker is claiming the same rows
+    return leases, (len(leases) if seen is None else seen) == at_most
 
 
 def _lock_database(using: str) -> None:
@@ -118,18 +126,22 @@ def settle(leases: Sequence[Lease], *, using: str, until: float = 0.0) -> list[L
 
 def _settle_alone(lease: Lease, using: str, until: float) -> bool:
     row = lease.row
-    for is_last_try in (False, True):
-        try:
-            return _commit([lease], using, until)
-        except DatabaseError as error:
-            if _will_pass(error, using):
-                raise
-            logger.exception("Order %s: what became of its removal cannot be stored", row)
-        if not is_last_try:
-            for name in _ANSWERED:
-                setattr(row, name, get_field(name).get_default())
-            row.last_error = ascii(row.last_error)[1:-1]
-    return False
+    try:
+        return _commit([lease], using, until)
+    except DatabaseError as error:
+        if _will_pass(error, using):
+            raise
+        logger.exception("Order %s: Komfortkasse's answer cannot be stored, only its outcome", row)
+    for name in _ANSWERED:
+        setattr(row, name, get_field(name).get_default())
+    row.last_error = ascii(row.last_error)[1:-1]
+    try:
+        return _commit([lease], using, until)
+    except DatabaseError as error:
+        if _will_pass(error, using):
+            raise
+        logger.exception("Order %s: nothing can be stored; it will be sent again", row)
+        return False
 
 
 def _commit(leases: Sequence[Lease], using: str, until: float) -> bool:
@@ -166,18 +178,22 @@ def patiently(act: Callable[[], _Result], *, using: str, until: float) -> _Resul
 
 
 def _will_pass(error: Error, using: str) -> bool:
-    """Whether the same may succeed a moment later. A connection that broke is closed for that."""
+    """Whether the same may succeed a moment later. A connection that broke is closed for it."""
     connection = connections[using]
     if connection.connection is None or not connection.is_usable():
         connection.close()
         return True
-    cause = error.__cause__
-    code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-    if hasattr(cause, "sqlite_errorcode"):
-        code = cause.sqlite_errorcode & 0xFF  # without what extends the primary code
-    elif cause and cause.args and code is None:
-        code = cause.args[0]
-    return code in _PASSING
+    return not _PASSING.isdisjoint(_codes(error.__cause__))
+
+
+def _codes(cause: BaseException | None) -> set[object]:
+    """How the driver may tell what happened."""
+    return {
+        getattr(cause, "sqlite_errorcode", 0) & 0xFF,  # without what extends the primary code
+        getattr(cause, "sqlstate", None),  # psycopg
+        getattr(cause, "pgcode", None),  # psycopg2
+        *getattr(cause, "args", ())[:1],  # mysqlclient
+    }
 
 
 def _write(

@@ -25,7 +25,7 @@ from komfortkasse_django.exceptions import (
     OrderNotFound,
     ServiceUnavailable,
 )
-from komfortkasse_django.leases import Lease, claim, settle
+from komfortkasse_django.leases import Lease, claim, patiently, settle
 from komfortkasse_django.models import RemovedOrder, RetryAfter, get_field
 from komfortkasse_django.schema import Order
 from komfortkasse_django.signals import order_removed, removal_failed
@@ -181,8 +181,10 @@ class Run:
         if self.ids is not None:
             ids, self.ids = self.ids[:at_most], self.ids[at_most:]
             due = due.filter(pk__in=ids)
-        leases, self.more_due = self._patiently(
-            lambda: claim(due, at_most=at_most, seconds=seconds)
+        leases, self.more_due = patiently(
+            lambda: claim(due, at_most=at_most, seconds=seconds),
+            using=self.using,
+            until=self._patience(),
         )
         if self.ids is not None:
             self.more_due = bool(self.ids)
@@ -191,33 +193,48 @@ class Run:
 
     def _settle_superseded(self, leases: list[Lease]) -> list[Lease]:
         """Settle the deletions whose number is in use again, and return the other leases."""
-        deletions = {
-            lease.row.order_number: lease
-            for lease in leases
-            if lease.row.requested_via == RemovedOrder.RequestedVia.DELETE
-        }
-        if not deletions:
-            return leases
-        error = ""
-        try:
-            settled = orders.in_use(self.shop, deletions, mirror_at=self.using)
-        except Exception as raised:
-            logger.exception("Shop %r: cannot tell which order numbers are in use", self.shop.alias)
-            error = f"The shop's own code failed: {type(raised).__name__}"
-            settled = set(deletions)
-        done = [
-            lease
-            for lease in leases
-            if lease.row.requested_via == RemovedOrder.RequestedVia.DELETE
-            and lease.row.order_number in settled
+        deletions = [
+            lease for lease in leases if lease.row.requested_via == RemovedOrder.RequestedVia.DELETE
         ]
-        for lease in done:
-            if error:
-                _postpone(lease.row, error)
-            else:
+        in_use, unclear = self._look_up([lease.row.order_number for lease in deletions])
+        done = []
+        for lease in deletions:
+            if lease.row.order_number in unclear:
+                _postpone(lease.row, unclear[lease.row.order_number])
+                done.append(lease)
+            elif lease.row.order_number in in_use:
                 _finish(lease.row, State.SUPERSEDED)
+                done.append(lease)
         self._settle(dict.fromkeys(done))
         return [lease for lease in leases if lease not in done]
+
+    def _look_up(self, numbers: list[str]) -> tuple[set[str], dict[str, str]]:
+        """Those of ``numbers`` that are in use again, and those of which nobody knows, with why."""
+        if not numbers:
+            return set(), {}
+        try:
+            in_use = patiently(
+                lambda: orders.in_use(self.shop, numbers, mirror_at=self.using),
+                using=self.using,
+                until=self._patience(),
+            )
+        except Exception as error:
+            if len(numbers) == 1:
+                logger.exception(
+                    "Shop %r: cannot tell whether an order number is in use", self.shop.alias
+                )
+                return set(), {numbers[0]: f"The shop's own code failed: {type(error).__name__}"}
+        else:
+            return in_use, {}
+        # Halve them until the bad ones are alone, or they would keep all the others waiting.
+        half = len(numbers) // 2
+        in_use, unclear = self._look_up(numbers[:half])
+        more_in_use, more_unclear = self._look_up(numbers[half:])
+        return in_use | more_in_use, unclear | more_unclear
+
+    def _patience(self) -> float:
+        """Until when to go on where the database does not let us: no longer than a lease allows."""
+        return min(self.ends_at, time.monotonic() + _LEASE_MARGIN)
 
     # Settle
 
@@ -244,11 +261,11 @@ class Run:
                     not_sent.append(lease)
                 else:
                     announcements[lease] = _store_order(lease.row, order)
-        settle(not_sent, using=self.using)
+        settle(not_sent, using=self.using, until=self._patience())
         self._settle(announcements)
 
     def _settle(self, announcements: dict[Lease, _Announcement]) -> None:
-        held = settle(list(announcements), using=self.using)
+        held = settle(list(announcements), using=self.using, until=self._patience())
         self.result.states.update(lease.row.state for lease in held)
         for lease in held:
             announcement = announcements[lease]
@@ -282,10 +299,14 @@ class Run:
         seconds = min(seconds, LONGEST_RETRY)
         until = timezone.now() + timedelta(seconds=seconds)
         pauses = RetryAfter.objects.using(self.using)
-        if not pauses.filter(shop=self.shop.alias).update(until=until):
-            pauses.bulk_create(
-                [RetryAfter(shop=self.shop.alias, until=until)], ignore_conflicts=True
-            )
+
+        def write() -> None:
+            if not pauses.filter(shop=self.shop.alias).update(until=until):
+                pauses.bulk_create(
+                    [RetryAfter(shop=self.shop.alias, until=until)], ignore_conflicts=True
+                )
+
+        patiently(write, using=self.using, until=self._patience())
         return seconds
 
 

@@ -2,10 +2,12 @@
 
 import logging
 import signal
+import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from threading import Event, current_thread, main_thread
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
+from threading import current_thread, main_thread
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -27,6 +29,11 @@ from komfortkasse_django.runs import PushResult
 from komfortkasse_django.summaries import summarize
 
 logger = logging.getLogger("komfortkasse_django")
+
+# Not an Event: one that a signal handler sets while the same thread waits for it can deadlock.
+_Signals = SimpleQueue[int]
+
+_CLAIM_TIME = 0.5  # seconds in which a worker's claim is certainly committed
 
 
 class Command(BaseCommand):
@@ -59,7 +66,7 @@ class Command(BaseCommand):
         **options: object,
     ) -> None:
         using = database or router.db_for_write(RemovedOrder)
-        stopping = Event()
+        stopping: _Signals = SimpleQueue()
 
         def push() -> PushResult:
             with self._progress(using, shop, limit, verbosity) as advance:
@@ -67,7 +74,7 @@ class Command(BaseCommand):
                     using=using,
                     shop=shop,
                     limit=limit,
-                    should_stop=stopping.is_set,
+                    should_stop=lambda: not stopping.empty(),
                     on_settled=advance,
                 )
 
@@ -84,7 +91,7 @@ class Command(BaseCommand):
     def _watch(
         self,
         push: Callable[[], PushResult],
-        stopping: Event,
+        stopping: _Signals,
         *,
         seconds: float,
         using: str,
@@ -92,21 +99,21 @@ class Command(BaseCommand):
     ) -> None:
         """Push again and again; what goes wrong in one round is logged, and the next begins."""
         reported = ""
-        while not stopping.is_set():
-            # What Django does around a web request: drop connections that broke or are too old.
-            close_old_connections()
+        while stopping.empty():
             try:
+                # What Django does around a web request: drop connections that broke or are too old.
+                close_old_connections()
                 result = push()
                 if result.total:
                     self.stdout.write(summarize(result.states))
-                left = "" if stopping.is_set() else _describe_due(using, shop, result)
+                left = _describe_due(using, shop, result) if stopping.empty() else ""
                 if left != reported and left:
                     logger.warning("%s", left)
                 reported = left
             except Exception:
                 logger.exception("komfortkasse_push goes on in %s seconds after an error", seconds)
-            stopping.wait(seconds)
-        close_old_connections()
+            with suppress(Empty):
+                stopping.put(stopping.get(timeout=seconds))
 
     @contextmanager
     def _progress(
@@ -138,33 +145,51 @@ def _due(using: str, shop: str | None) -> RemovedOrderQuerySet:
 
 def _describe_due(using: str, shop: str | None, result: PushResult) -> str:
     """Which removals are still due and why, or nothing."""
-    counts = _due(using, shop).order_by("shop").values_list("shop").annotate(Count("pk"))
-    lines = []
-    for alias, count in counts:
-        if alias not in shops():
-            reason = _("KOMFORTKASSE has no such shop any more: name it again to send them")
-        elif not shops()[alias].enabled:
-            reason = _("it is switched off by ENABLED")
-        else:
-            reason = result.stopped.get(alias, _("they became due meanwhile or were not reached"))
-        lines.append(
-            ngettext(
-                "%(count)d removal of shop %(shop)s is still due: %(reason)s",
-                "%(count)d removals of shop %(shop)s are still due: %(reason)s",
-                count,
-            )
-            % {"count": count, "shop": alias, "reason": reason}
+    counts = _count_due(using, shop)
+    if not all(_obstacle(alias, result) for alias in counts):
+        # What another worker is claiming looks due until its transaction ends.
+        time.sleep(_CLAIM_TIME)
+        counts = _count_due(using, shop)
+    return "\n".join(
+        ngettext(
+            "%(count)d removal of shop %(shop)s is still due: %(reason)s",
+            "%(count)d removals of shop %(shop)s are still due: %(reason)s",
+            count,
         )
-    return "\n".join(lines)
+        % {
+            "count": count,
+            "shop": alias,
+            "reason": _obstacle(alias, result)
+            or _("they became due meanwhile or were not reached"),
+        }
+        for alias, count in counts.items()
+    )
+
+
+def _count_due(using: str, shop: str | None) -> dict[str, int]:
+    counts = _due(using, shop).order_by("shop").values_list("shop").annotate(Count("pk"))
+    return dict(counts)
+
+
+def _obstacle(alias: str, result: PushResult) -> str:
+    """Why the push left removals of the shop where they are, if it had to."""
+    if alias not in shops():
+        return _("KOMFORTKASSE has no such shop any more: name it again to send them")
+    if not shops()[alias].enabled:
+        return _("it is switched off by ENABLED")
+    return result.stopped.get(alias, "")
 
 
 @contextmanager
-def _stopped_by_signals(stopping: Event) -> Iterator[None]:
+def _stopped_by_signals(stopping: _Signals) -> Iterator[None]:
     """Turn SIGTERM and SIGINT into a wish, so that the calls in flight are finished."""
     numbers = (signal.SIGTERM, signal.SIGINT)
     # Not in the main thread, as in some tests, Python refuses handlers.
     before = (
-        {number: signal.signal(number, lambda *args: stopping.set()) for number in numbers}
+        {
+            number: signal.signal(number, lambda number, frame: stopping.put(number))
+            for number in numbers
+        }
         if current_thread() is main_thread()
         else {}
     )
