@@ -1,0 +1,77 @@
+"""What the sandbox, in the role of Komfortkasse, knows of orders, and when it is out of order."""
+
+from collections.abc import Collection
+
+from django.db import models
+from django.db.models import F
+from django.utils.translation import gettext_lazy as _
+
+INCLUDES = {
+    "includePostings": ("postings", "hasBankDetailsForRefund"),
+    "includeCollectionHistory": ("collectionHistory",),
+    "includePaymentReminders": ("paymentReminders",),
+    "includeRefunds": ("refunds",),
+}
+"""Query parameters of the API, and the attributes that are only in its answer on request."""
+
+
+class SandboxOrder(models.Model):
+    """An order as Komfortkasse knows it."""
+
+    number = models.CharField(_("order number"), max_length=255, unique=True)
+    attributes = models.JSONField(
+        _("attributes"),
+        default=dict,
+        help_text=_("As in the API's answers, without the order number."),
+    )
+    removed_at = models.DateTimeField(_("removed at"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("order at Komfortkasse")
+        verbose_name_plural = _("orders at Komfortkasse")
+
+    def __str__(self) -> str:
+        return self.number
+
+    def as_json(self, included: Collection[str] = ()) -> dict[str, object]:
+        """The API's answer about the order; ``included`` are the parameters that are true."""
+        on_request = {
+            name
+            for parameter, names in INCLUDES.items()
+            if parameter not in included
+            for name in names
+        }
+        answer = {name: value for name, value in self.attributes.items() if name not in on_request}
+        if self.removed_at:
+            answer["paymentStatus"] = "DISAPPEARED"
+        return {**answer, "number": self.number}
+
+
+class OutageQuerySet(models.QuerySet["Outage"]):
+    def consume(self) -> bool:
+        """Whether an outage hits the call that is being answered."""
+        if self.filter(calls_left=None).exists():
+            return True
+        return bool(self.filter(calls_left__gt=0).update(calls_left=F("calls_left") - 1))
+
+
+class Outage(models.Model):
+    """While it lasts, every call is answered with 503."""
+
+    calls_left = models.PositiveIntegerField(
+        _("calls left"),
+        null=True,
+        blank=True,
+        help_text=_("How many calls fail; empty for all until this is deleted."),
+    )
+
+    objects = OutageQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("outage")
+        verbose_name_plural = _("outages")
+
+    def __str__(self) -> str:
+        if self.calls_left is None:
+            return str(_("all calls"))
+        return str(self.calls_left)

@@ -1,0 +1,310 @@
+"""``manage.py demo``: what becomes of deleted orders, told and checked step by step."""
+
+import difflib
+import socket
+import textwrap
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+from django.utils import timezone
+from sandbox.models import Outage, SandboxOrder
+
+from komfortkasse_django.models import RemovedOrder
+from shop.models import ArchivedOrder, Campaign, Customer, Order, OrderLine
+
+PREPAYMENT, INVOICE, PAYPAL = (
+    Order.PaymentMethod.PREPAYMENT,
+    Order.PaymentMethod.INVOICE,
+    Order.PaymentMethod.PAYPAL,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """An order of the story, as it is placed in the shop and registered at Komfortkasse."""
+
+    number: str
+    product: str
+    total: str
+    customer: str = "Max Mustermann"
+    campaign: str | None = None
+    payment_method: str = PREPAYMENT
+    is_archived: bool = False
+    paid: str = ""
+    """What has been paid already; empty for nothing."""
+
+    @property
+    def reference(self) -> str:
+        """The payment reference that Komfortkasse gave the order."""
+        return f"K{self.number.rpartition('/')[2]}A"
+
+
+ORDERS = (
+    Placed(number="1001", product="Teapot", total="39.90"),
+    Placed(number="1002", product="Six cups", total="54.00", paid="54.00"),
+    Placed(number="1003", product="Sugar bowl", total="17.50"),
+    Placed(number="1004", product="Milk jug", total="14.00", payment_method=INVOICE),
+    Placed(number="1005", product="Tea strainer", total="9.80"),
+    Placed(number="1006", product="Calendar", total="24.00", campaign="Calendar"),
+    Placed(number="2026/1007", product="Two calendars", total="48.00", campaign="Calendar"),
+    Placed(number="1008", product="Tablecloth", total="65.00", customer="Erika Mustermann"),
+    Placed(number="1009", product="Tray", total="29.00", is_archived=True),
+    Placed(number="1010", product="Tea towel", total="8.00", payment_method=PAYPAL),
+    Placed(number="1011", product="Green tea", total="12.50"),
+    Placed(number="1012", product="Black tea", total="11.50"),
+    Placed(number="1013", product="Rooibos", total="10.50"),
+    Placed(number="1014", product="Kettle", total="79.00"),
+    Placed(number="1015", product="Tea caddy", total="22.00"),
+    Placed(number="1016", product="Cake stand", total="45.00", paid="20.00"),
+)
+NEVER_REGISTERED = {"1010", "1011"}
+LEFT_IN_THE_SHOP = {"1012", "1014", "1015", "1016"}
+LEFT_AT_KOMFORTKASSE = {"1012", "1015", "1016"}
+
+Row = tuple[str, ...]
+
+HEADINGS: Row = (
+    "order",
+    "requested via",
+    "state",
+    "payment status",
+    "reference",
+    "amount",
+    "paid",
+    "attempts",
+    "",
+)
+
+
+class NoDeletionAfterAllError(Exception):
+    """Something in the shop fails after the order was deleted."""
+
+
+class Command(BaseCommand):
+    help = (
+        "Place orders, delete them in every way, and check what the mirror and the sandbox say."
+        " Needs an empty shop and a running server; exits with 1 when anything is not as it should."
+    )
+
+    def handle(self, **options: object) -> None:
+        require_empty_shop()
+        require_server(settings.KOMFORTKASSE["default"]["API_URL"])
+        self.steps = 0
+        for placed in ORDERS:
+            place(placed)
+        self.tell(
+            f"{len(ORDERS)} orders are placed. Komfortkasse waits for the money of all but"
+            f" {' and '.join(sorted(NEVER_REGISTERED))}."
+        )
+        self.delete_orders()
+        self.survive_an_outage()
+        self.cancel_an_order()
+        self.stdout.write("\nThe mirror:\n\n")
+        for line in table([HEADINGS, *mirror()]):
+            self.stdout.write(f"  {line}".rstrip())
+        self.compare()
+
+    def delete_orders(self) -> None:
+        Order.objects.get(number="1001").delete()
+        self.tell("Order 1001 is deleted.", "1001")
+        Order.objects.get(number="1002").delete()
+        self.tell("Order 1002 is deleted, but had been paid: the money has to go back.", "1002")
+        bulk = ("1003", "1004", "1005")
+        Order.objects.filter(number__in=bulk).delete()
+        self.tell("Three orders are deleted at once.", *bulk)
+        Campaign.objects.get(name="Calendar").delete()
+        self.tell("A campaign is deleted, and its orders with it.", "1006", "2026/1007")
+        Customer.objects.get(name="Erika Mustermann").delete()
+        self.tell("A customer is deleted, and her order with her.", "1008")
+        ArchivedOrder.objects.get(number="1009").delete()
+        self.tell("An archived order is deleted, through its proxy model.", "1009")
+        Order.objects.get(number="1010").delete()
+        self.tell("Order 1010 is deleted; PayPal had paid it, so ORDER_FILTER declines it.", "1010")
+        Order.objects.get(number="1011").delete()
+        self.tell("Order 1011 is deleted, of which Komfortkasse never heard.", "1011")
+        with suppress(NoDeletionAfterAllError), transaction.atomic():
+            Order.objects.get(number="1012").delete()
+            raise NoDeletionAfterAllError
+        self.tell("The deletion of order 1012 is rolled back: it stays, also there.", "1012")
+
+    def survive_an_outage(self) -> None:
+        Outage.objects.create(calls_left=1)
+        Order.objects.get(number="1013").delete()
+        self.tell("Komfortkasse is out of order while order 1013 is deleted.", "1013")
+        RemovedOrder.objects.pending().update(next_attempt_at=timezone.now())
+        call_command("komfortkasse_push", verbosity=0)
+        self.tell(
+            "Komfortkasse is back, and komfortkasse_push is run. It would wait for up to a minute"
+            " before it tries again; so as not to, the demo has set next_attempt_at to now.",
+            "1013",
+        )
+
+    def cancel_an_order(self) -> None:
+        Order.objects.get(number="1014").cancel()
+        self.tell("Order 1014 is not deleted but cancelled: the shop calls remove().", "1014")
+
+    def tell(self, what: str, *numbers: str) -> None:
+        """Say what was done and what the mirror says of the orders now."""
+        self.steps += 1
+        self.stdout.write(textwrap.fill(f"{self.steps:2}. {what}", subsequent_indent="    "))
+        for number in numbers:
+            row = RemovedOrder.objects.filter(order_number=number).first()
+            answer = (
+                f"{row.state} {row.payment_status}{row.last_error}" if row else "not in the mirror"
+            )
+            self.stdout.write(f"      {number}: {answer.strip()}")
+
+    def compare(self) -> None:
+        """Compare with what should be there. Raises CommandError where anything differs."""
+        comparisons = (
+            ("The mirror", expected_mirror(), mirror()),
+            ("The shop", kept(LEFT_IN_THE_SHOP), kept(numbers(Order.objects.all()))),
+            (
+                "The sandbox",
+                kept(LEFT_AT_KOMFORTKASSE),
+                kept(numbers(SandboxOrder.objects.filter(removed_at=None))),
+            ),
+        )
+        wrong = [
+            "\n".join(difflib.unified_diff(lines(expected), lines(actual), what, what, lineterm=""))
+            for what, expected, actual in comparisons
+            if expected != actual
+        ]
+        if wrong:
+            raise CommandError(
+                "\n\n".join(["Not as expected (- is what should be there, + what is):", *wrong])
+            )
+        self.stdout.write(
+            "\nAll rows are as expected, and so are the orders in the shop and at Komfortkasse."
+        )
+
+
+def require_empty_shop() -> None:
+    """Raise CommandError where the story would mix with other orders."""
+    if any(model.objects.exists() for model in (Order, SandboxOrder, RemovedOrder)):
+        raise CommandError(
+            "The demo needs an empty shop. Delete the SQLite file, run migrate and start again."
+        )
+
+
+def require_server(api_url: str) -> None:
+    """Raise CommandError where the sandbox cannot be reached, or where it is no sandbox."""
+    url = urlsplit(api_url)
+    if url.hostname not in {"127.0.0.1", "localhost"}:
+        raise CommandError(
+            f"The demo plays with a sandbox on this machine only, but API_URL is {api_url}."
+        )
+    try:
+        socket.create_connection((url.hostname, url.port or 80), timeout=5).close()
+    except OSError as error:
+        raise CommandError(
+            f"Nothing answers at {api_url}. Run manage.py runserver at the same time."
+        ) from error
+
+
+def place(placed: Placed) -> None:
+    """Create the order in the shop, and at Komfortkasse where it is managed there."""
+    customer, _ = Customer.objects.get_or_create(
+        name=placed.customer,
+        defaults={"email": f"{placed.customer.split()[0].lower()}@example.org"},
+    )
+    campaign = None
+    if placed.campaign:
+        campaign, _ = Campaign.objects.get_or_create(name=placed.campaign)
+    order = Order.objects.create(
+        number=placed.number,
+        customer=customer,
+        campaign=campaign,
+        payment_method=placed.payment_method,
+        total=Decimal(placed.total),
+        cancelled_at=timezone.now() if placed.is_archived else None,
+    )
+    OrderLine.objects.create(order=order, product=placed.product, price=Decimal(placed.total))
+    if placed.number not in NEVER_REGISTERED:
+        SandboxOrder.objects.create(number=placed.number, attributes=attributes(placed, order))
+
+
+def attributes(placed: Placed, order: Order) -> dict[str, object]:
+    """What Komfortkasse knows of the order, named as in its API."""
+    first_name, last_name = order.customer.name.split()
+    known: dict[str, object] = {
+        "date": order.created_at.strftime("%d-%m-%Y"),
+        "customerEmail": order.customer.email,
+        "type": placed.payment_method.upper(),
+        "amount": float(placed.total),
+        "currency": "EUR",
+        "language": "de",
+        "items": [{"number": "1", "name": placed.product}],
+        "billing": {"firstName": first_name, "lastName": last_name, "countryCode": "DE"},
+        "paymentStatus": "UNPAID",
+        "referenceNumber": placed.reference,
+        "paymentReminders": [{"date": order.created_at.strftime("%d-%m-%Y"), "dunningLevel": 1}],
+    }
+    if placed.paid:
+        posting = {"id": placed.reference, "amount": float(placed.paid), "currency": "EUR"}
+        known["paymentStatus"] = "PAID" if placed.paid == placed.total else "PAID_PARTIAL"
+        known["amountPaid"] = float(placed.paid)
+        known["postings"] = [posting]
+    return known
+
+
+def mirror() -> list[Row]:
+    """The mirror as it is, by order number."""
+    return [
+        (
+            row.order_number,
+            row.requested_via,
+            row.state,
+            row.payment_status,
+            row.reference_number,
+            "" if row.amount is None else str(row.amount),
+            "" if row.amount_paid is None else str(row.amount_paid),
+            str(row.attempts),
+            "needs a refund" if row.amount_paid else row.last_error,
+        )
+        for row in RemovedOrder.objects.order_by("order_number", "pk")
+    ]
+
+
+def expected_mirror() -> list[Row]:
+    """The mirror as it should be, by order number."""
+    rows: list[Row] = []
+    for placed in ORDERS:
+        number = placed.number
+        if number == "1011":
+            rows.append((number, "delete", "unknown", "", "", "", "", "1", ""))
+        elif number not in {"1010", "1012", "1015", "1016"}:
+            via = "code" if number == "1014" else "delete"
+            attempts = "2" if number == "1013" else "1"
+            note = "needs a refund" if placed.paid else ""
+            known = ("DISAPPEARED", placed.reference, placed.total, placed.paid)
+            rows.append((number, via, "removed", *known, attempts, note))
+    return sorted(rows)
+
+
+def numbers(orders: Iterable[Order | SandboxOrder]) -> set[str]:
+    return {order.number for order in orders}
+
+
+def kept(numbers: Iterable[str]) -> list[Row]:
+    return [(number,) for number in sorted(numbers)]
+
+
+def lines(rows: Iterable[Row]) -> list[str]:
+    return [" | ".join(row) for row in rows]
+
+
+def table(rows: Sequence[Row]) -> list[str]:
+    """The rows as text, with aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]

@@ -1,0 +1,113 @@
+from decimal import Decimal
+from io import StringIO
+from typing import Any
+from unittest import mock
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.test import LiveServerTestCase, TransactionTestCase, override_settings
+from django.urls import reverse
+from sandbox.models import SandboxOrder
+
+from komfortkasse_django.models import RemovedOrder
+from shop.management.commands import demo
+from shop.models import Customer, Order
+
+
+def with_api_url(url: str) -> dict[str, Any]:
+    # A budget that a busy machine does not exhaust.
+    options = {**settings.KOMFORTKASSE["default"], "API_URL": url, "REQUEST_BUDGET": 60}
+    return {"default": options}
+
+
+class DemoTests(LiveServerTestCase):
+    def setUp(self) -> None:
+        self.output = StringIO()
+        override = override_settings(
+            KOMFORTKASSE=with_api_url(f"{self.live_server_url}/sandbox/api/v2")
+        )
+        override.enable()
+        self.addCleanup(override.disable)
+
+    def fail_demo(self) -> str:
+        try:
+            call_command("demo", stdout=self.output)
+        except CommandError as error:
+            return str(error)
+        raise AssertionError(self.output.getvalue())
+
+    def test_everything_is_as_expected(self) -> None:
+        call_command("demo", stdout=self.output, skip_checks=False)
+
+        output = self.output.getvalue()
+        assert "1002       delete         removed  DISAPPEARED     K1002A     54.00" in output
+        assert "needs a refund" in output
+        assert "1011       delete         unknown" in output
+        assert "All rows are as expected" in output
+
+    def test_a_wrong_row_is_shown(self) -> None:
+        expected = [*demo.expected_mirror()[1:], ("9999", "delete")]
+        with mock.patch.object(demo, "expected_mirror", return_value=expected):
+            message = self.fail_demo()
+
+        assert "+1001 | delete | removed" in message
+        assert "-9999 | delete" in message
+
+    def test_an_order_that_is_not_in_the_shop_is_shown(self) -> None:
+        with mock.patch.object(demo, "LEFT_IN_THE_SHOP", {"9999", *demo.LEFT_IN_THE_SHOP}):
+            message = self.fail_demo()
+
+        assert "--- The shop" in message
+        assert "-9999" in message
+
+    def test_an_order_that_komfortkasse_still_has_is_shown(self) -> None:
+        with mock.patch.object(SandboxOrder, "as_json", remove_nothing):
+            message = self.fail_demo()
+
+        assert "--- The sandbox" in message
+        assert "+1001" in message
+
+    def test_needs_an_empty_shop(self) -> None:
+        customer = Customer.objects.create(name="Max Mustermann")
+        Order.objects.create(number="1", customer=customer, total=Decimal(1))
+
+        with self.assertRaisesMessage(CommandError, "needs an empty shop"):
+            call_command("demo", stdout=self.output)
+
+
+def remove_nothing(order: SandboxOrder, included: object) -> dict[str, object]:
+    """Answer as if the order was removed, which it is not."""
+    SandboxOrder.objects.filter(pk=order.pk).update(removed_at=None)
+    return {**order.attributes, "number": order.number, "paymentStatus": "DISAPPEARED"}
+
+
+class DemoServerTests(TransactionTestCase):
+    @override_settings(KOMFORTKASSE=with_api_url("https://ssl.komfortkasse.eu/api/v2"))
+    def test_never_plays_with_the_real_komfortkasse(self) -> None:
+        with self.assertRaisesMessage(CommandError, "sandbox on this machine only"):
+            call_command("demo")
+        assert not Order.objects.exists()
+
+    @override_settings(KOMFORTKASSE=with_api_url("http://127.0.0.1:1/sandbox/api/v2"))
+    def test_needs_a_server(self) -> None:
+        with self.assertRaisesMessage(CommandError, "Nothing answers at"):
+            call_command("demo")
+        assert not Order.objects.exists()
+
+
+class OrderAdminTests(LiveServerTestCase):
+    def test_cancels_once_and_removes_at_komfortkasse(self) -> None:
+        self.client.force_login(User.objects.create_superuser("staff"))
+        customer = Customer.objects.create(name="Max Mustermann")
+        order = Order.objects.create(
+            number="1001", customer=customer, total=Decimal(1), payment_method="invoice"
+        )
+        selection = {"action": "cancel", "_selected_action": [order.pk]}
+        with override_settings(KOMFORTKASSE=with_api_url(f"{self.live_server_url}/sandbox/api/v2")):
+            for _ in range(2):
+                self.client.post(reverse("admin:shop_order_changelist"), selection)
+
+        order.refresh_from_db()
+        assert order.cancelled_at is not None
+        assert RemovedOrder.objects.get().state == "unknown"

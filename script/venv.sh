@@ -1,0 +1,40 @@
+# Sourced by the scripts beside it: finds Python and makes virtual environments.
+
+# shellcheck shell=sh
+
+# python_or_exit: set $python to a Python 3.11 or later that can make virtual environments.
+python_or_exit() {
+    python=${PYTHON:-python3}
+    if ! "$python" -c '' 2>/dev/null; then
+        echo "$0: there is no $python here; install Python 3.11 or later, or set PYTHON to one." >&2
+        exit 1
+    fi
+    if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+        echo "$0: $("$python" --version) is too old; set PYTHON to Python 3.11 or later." >&2
+        exit 1
+    fi
+    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        echo "$0: $python lacks the module venv; on Debian and Ubuntu, install python3-venv." >&2
+        exit 1
+    fi
+}
+
+# make_venv DIRECTORY ARGUMENT...: a virtual environment with what the arguments tell pip to
+# install. Does nothing when that was done before and what the installation depends on is the same.
+make_venv() {
+    venv=$1
+    shift
+    wanted=$(
+        printf '%s\n' "$root" "$("$python" --version)" "$@"
+        cat "$root/setup.cfg" "$root/pyproject.toml" "$root/example_project/requirements.txt"
+    )
+    wanted=$(printf '%s' "$wanted" | cksum)
+    if [ "$(cat "$venv/installed" 2>/dev/null)" = "$wanted" ] && "$venv/bin/python" -c '' 2>/dev/null
+    then
+        return
+    fi
+    echo "Setting up $venv" >&2
+    "$python" -m venv --clear "$venv"
+    "$venv/bin/python" -m pip install --quiet "$@"
+    printf '%s\n' "$wanted" >"$venv/installed"
+}
