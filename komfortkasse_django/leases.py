@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from django.db import DatabaseError, Error, connections, transaction
+from django.db.backends.sqlite3.base import DatabaseWrapper as SQLite
 from django.utils import timezone
 
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet, get_field
@@ -72,8 +73,7 @@ def claim(due: RemovedOrderQuerySet, *, at_most: int, seconds: float) -> tuple[l
         candidates = due.filter(pk__in=keys).order_by("next_attempt_at")
         seen = len(keys)
     with transaction.atomic(using, durable=True):
-        if not connection.features.has_select_for_update:
-            _lock_database(using)
+        write_first(using)
         skip_locked = connection.features.has_select_for_update_skip_locked
         leases = _lease(candidates.select_for_update(skip_locked=skip_locked), seconds)
         _write(leases, _CLAIMED, using)
@@ -82,15 +82,17 @@ def claim(due: RemovedOrderQuerySet, *, at_most: int, seconds: float) -> tuple[l
     return leases, (len(leases) if seen is None else seen) == at_most
 
 
-def _lock_database(using: str) -> None:
-    """Become SQLite's only writer before anything is read.
+def write_first(using: str) -> None:
+    """Become SQLite's only writer before this transaction reads; nothing on other databases.
 
-    It has no row locks. A transaction that reads first is refused to write, without any waiting,
-    once another has written; one that writes first, were it to no row, waits for its turn.
+    SQLite has no row locks. In its default mode a transaction that reads first is refused to write,
+    without any waiting, once another has written; one that writes first, were it to no row, waits
+    for its turn.
     """
     connection = connections[using]
-    quote = connection.ops.quote_name
-    table, key = quote(RemovedOrder._meta.db_table), quote("id")
+    if not isinstance(connection, SQLite) or connection.is_in_memory_db():
+        return
+    table, key = map(connection.ops.quote_name, (RemovedOrder._meta.db_table, "id"))
     with connection.cursor() as cursor:
         cursor.execute(f"UPDATE {table} SET {key} = {key} WHERE 0")  # noqa: S608
 

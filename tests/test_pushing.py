@@ -282,6 +282,19 @@ class TestSuperseded:
         assert row().last_error == "The shop's own code failed: AttributeError"
         assert "no_such_attribute" in caplog.text
 
+    def test_filter_that_fails_for_one_order_keeps_no_other_waiting(self, komfortkasse, configure):
+        def order_filter(order):
+            return order.number != "1003" or order.no_such_attribute
+
+        configure(ORDER_FILTER=order_filter)
+        due(*(str(number) for number in range(1000, 1008)))
+        for number in ("1001", "1003"):
+            Order.objects.create(number=number)
+
+        assert push().states == {"superseded": 1, "pending": 1, "removed": 6}
+        assert row("1001").state == "superseded"
+        assert row("1003").last_error == "The shop's own code failed: AttributeError"
+
 
 class TestRetryAfter:
     @pytest.mark.parametrize("status", [429, 503])

@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
@@ -120,12 +121,13 @@ class Command(BaseCommand):
         self, using: str, shop: str | None, limit: int | None, verbosity: int
     ) -> Iterator[Callable[[Sequence[RemovedOrder]], None]]:
         """A bar on a terminal where tqdm is installed; nothing otherwise."""
-        tqdm = _tqdm() if verbosity > 0 and self.stderr.isatty() else None
+        tqdm = _tqdm() if verbosity > 0 and sys.stderr.isatty() else None
         if tqdm is None:
             yield lambda rows: None
             return
+        # Not self.stderr, which would end each of the bar's steps with a new line.
         total = _due(using, shop).count()
-        with tqdm(total=min(total, limit or total), file=self.stderr, leave=False) as bar:
+        with tqdm(total=min(total, limit or total), file=sys.stderr, leave=False) as bar:
             yield lambda rows: bar.update(len(rows))
 
 

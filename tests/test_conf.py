@@ -1,0 +1,140 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from komfortkasse_django.conf import KEYS, enabled_shops, shops
+from tests.shop.models import Order
+
+
+def test_defaults_are_those_of_the_manual(settings):
+    settings.KOMFORTKASSE = {"default": {"API_KEY": "key", "ORDER_MODEL": "shop.Order"}}
+
+    shop = shops()["default"]
+
+    assert {key: getattr(shop, name) for key, name in KEYS.items()} == {
+        "API_KEY": "key",
+        "ORDER_MODEL": "shop.Order",
+        "ORDER_NUMBER": "number",
+        "ORDER_FILTER": None,
+        "ENABLED": True,
+        "API_URL": "https://ssl.komfortkasse.eu/api/v2",
+        "DEADLINE": 10,
+        "REQUEST_BUDGET": 3,
+        "CONCURRENCY": 4,
+        "TASK_BACKEND": "default",
+        "TASK_QUEUE": "default",
+        "EXTEND_ORDER_ADMIN": True,
+    }
+    manual = (Path(__file__).parent.parent / "README.rst").read_text()
+    assert all(f"``{key}``" in manual for key in KEYS)
+
+
+def test_follows_the_setting(settings):
+    assert list(shops()) == ["default"]
+    assert shops() is shops()
+
+    settings.KOMFORTKASSE = {"a": {}, "b": {"ENABLED": False}}
+
+    assert list(shops()) == ["a", "b"]
+    assert [shop.alias for shop in enabled_shops()] == ["a"]
+
+
+@pytest.mark.parametrize("setting", [None, [], "a", {5: {}}, {"a": None}, {"a": "b"}])
+def test_never_fails_to_read(settings, setting):
+    settings.KOMFORTKASSE = setting
+
+    assert shops() == {}
+
+
+def test_ignores_unknown_keys(settings):
+    settings.KOMFORTKASSE = {"a": {"COLOUR": "red", "order_model": "shop.Order", 5: 6}}
+
+    assert shops()["a"].order_model == ""
+
+
+def test_missing(settings):
+    del settings.KOMFORTKASSE
+
+    assert shops() == {}
+
+
+def test_never_shows_the_key(settings):
+    settings.KOMFORTKASSE = {"default": {"API_KEY": "planted"}}
+
+    assert "planted" not in repr(shops())
+
+
+def test_is_frozen():
+    with pytest.raises(AttributeError):
+        shops()["default"].deadline = 5
+
+
+@pytest.mark.parametrize(
+    ("order_number", "column"),
+    [("number", "number"), ("pk", "id"), ("event", "event_id"), ("event_id", "event_id")],
+)
+def test_number_fields(configure, order_number, column):
+    configure(ORDER_NUMBER=order_number)
+
+    assert shops()["default"].number_field.column == column
+
+
+@pytest.mark.parametrize("order_number", ["full_number", "lines", "nothing", str, "a.b"])
+def test_numbers_that_are_no_fields(configure, order_number):
+    configure(ORDER_NUMBER=order_number)
+
+    assert shops()["default"].number_field is None
+
+
+def test_reads_numbers(configure):
+    order = Order(number="1001")
+
+    configure(ORDER_NUMBER="full_number")
+    assert shops()["default"].read_number(order) == "EVENT-1001"
+    configure(ORDER_NUMBER="tests.test_conf.reversed_number")
+    assert shops()["default"].read_number(order) == "1001"[::-1]
+    configure(ORDER_NUMBER="tests.test_conf.nothing")
+    with pytest.raises(ImportError):
+        shops()["default"].read_number(order)
+
+
+def reversed_number(order):
+    return order.number[::-1]
+
+
+@pytest.mark.parametrize(
+    ("setting", "number"),
+    [
+        ("None", "E001"),
+        ("'text'", "E001"),
+        ("{'default': 5}", "E002"),
+        ("{'default': {'API_KEY': 'x'}}", "E004"),
+        ("{'default': {'API_KEY': 'x', 'ORDER_MODEL': 'shop.Odrer'}}", "E009"),
+        ("{'default': {'API_KEY': 'x', 'ORDER_MODEL': 5, 'ENABLED': 7}}", "E009"),
+        (
+            "{'default': {'API_KEY': 'x', 'ORDER_MODEL': 'shop.Order', 'ORDER_NUMBER': 'a.b'}}",
+            "E011",
+        ),
+        (
+            "{'default': {'API_KEY': 'x', 'ORDER_MODEL': 'shop.Order', 'TASK_BACKEND': 'x'}}",
+            "E014",
+        ),
+    ],
+)
+def test_a_misconfigured_project_starts_far_enough_to_say_so(tmp_path, setting, number):
+    (tmp_path / "broken.py").write_text(
+        f"from tests.settings import *\nKOMFORTKASSE = {setting}\n", encoding="utf-8"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "django", "check", "--settings", "broken"],
+        env={"PYTHONPATH": f"{tmp_path}:{Path(__file__).parent.parent}", "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert f"komfortkasse_django.{number}" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,161 @@
+"""What the queue does when the database does not do what it is told."""
+
+import sqlite3
+import time
+from datetime import timedelta
+
+import pytest
+from django.db import DataError, IntegrityError, OperationalError, connection
+from django.utils import timezone
+
+from komfortkasse_django import leases
+from komfortkasse_django.models import RemovedOrder
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def held():
+    """Leases on two due rows, whose answer has come."""
+    now = timezone.now() - timedelta(minutes=1)
+    RemovedOrder.objects.bulk_create(
+        RemovedOrder(shop="default", order_number=number, requested_via="code", next_attempt_at=now)
+        for number in ("1001", "1002")
+    )
+    held, _ = leases.claim(RemovedOrder.objects.due(), at_most=10, seconds=60)
+    for lease in held:
+        lease.row.state = "removed"
+        lease.row.reference_number = "K1234A"
+        lease.row.last_error = "ä"
+        lease.row.next_attempt_at = None
+    return held
+
+
+@pytest.fixture
+def obstacles(monkeypatch):
+    """Errors that writing raises, one after the other, before it succeeds."""
+    errors = []
+    write = leases._write
+
+    def hindered(*args, **kwargs):
+        if errors:
+            error = errors.pop(0)
+            if isinstance(error, Exception):
+                raise error
+        return write(*args, **kwargs)
+
+    monkeypatch.setattr(leases, "_write", hindered)
+    monkeypatch.setattr(leases, "_FIRST_PAUSE", 0.001)
+    return errors
+
+
+def locked() -> OperationalError:
+    """As the driver of this database says that somebody else is writing."""
+    cause = sqlite3.OperationalError("database is locked")
+    cause.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    error = OperationalError("database is locked")
+    error.__cause__ = cause
+    return error
+
+
+def states() -> list[str]:
+    return list(RemovedOrder.objects.order_by("order_number").values_list("state", flat=True))
+
+
+def test_settling_waits_for_a_locked_database(held, obstacles):
+    obstacles += [locked(), locked(), locked()]
+
+    assert leases.settle(held, using="default", until=time.monotonic() + 5) == held
+
+    assert states() == ["removed", "removed"]
+
+
+def test_waiting_ends(held, obstacles):
+    obstacles += [locked()] * 1000
+
+    with pytest.raises(OperationalError, match="locked"):
+        leases.settle(held, using="default", until=time.monotonic() + 0.05)
+
+    obstacles.clear()
+    assert states() == ["pending", "pending"]
+
+
+@pytest.mark.parametrize("code", ["40001", "40P01", 1205, 1213])
+def test_drivers_tell_by_codes_what_passes(held, obstacles, code):
+    error = OperationalError("deadlock")
+    error.__cause__ = Exception(code)
+    if isinstance(code, str):
+        error.__cause__.sqlstate = code
+    obstacles.append(error)
+
+    assert leases.settle(held, using="default", until=time.monotonic() + 5) == held
+
+
+def test_a_connection_that_broke_is_opened_again(held, obstacles, monkeypatch):
+    closed = []
+    monkeypatch.setattr(connection, "is_usable", lambda: False)
+    monkeypatch.setattr(connection, "close", lambda: closed.append("closed"))
+    obstacles.append(OperationalError("server closed the connection unexpectedly"))
+
+    assert leases.settle(held, using="default", until=time.monotonic() + 5) == held
+
+    assert closed == ["closed"]
+
+
+def test_an_answer_that_cannot_be_stored_is_left_blank(held, obstacles, caplog):
+    # All together, then the first one alone: what it holds is the obstacle.
+    obstacles += [DataError("no such character"), DataError("no such character")]
+
+    assert leases.settle(held, using="default") == held
+
+    rows = RemovedOrder.objects.order_by("order_number")
+    assert states() == ["removed", "removed"]
+    assert [row.reference_number for row in rows] == ["", "K1234A"]
+    assert [row.last_error for row in rows] == ["\\xe4", "ä"]
+    assert "Order 1001: Komfortkasse's answer cannot be stored" in caplog.text
+
+
+def test_a_row_that_cannot_be_stored_at_all_holds_up_no_other(held, obstacles, caplog):
+    obstacles += [DataError("no"), DataError("no"), IntegrityError("no")]
+
+    assert leases.settle(held, using="default") == held[1:]
+
+    assert states() == ["pending", "removed"]
+    assert "Order 1001: nothing can be stored; it will be sent again" in caplog.text
+
+
+@pytest.mark.parametrize("before", [1, 2])
+def test_trouble_that_passes_is_not_taken_for_a_bad_answer(held, obstacles, before):
+    obstacles += [DataError("no")] * before + [locked()]
+
+    with pytest.raises(OperationalError, match="locked"):
+        leases.settle(held, using="default")
+
+
+def test_settling_nothing_asks_nothing(django_assert_num_queries):
+    with django_assert_num_queries(0):
+        assert leases.settle([], using="default") == []
+
+
+@pytest.fixture
+def as_on_mysql(monkeypatch):
+    monkeypatch.setattr(connection, "vendor", "mysql")
+    monkeypatch.setattr(leases, "_FIRST_PAUSE", 0.001)
+
+
+def test_mysql_locks_by_keys(as_on_mysql, held):
+    RemovedOrder.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+
+    first, more = leases.claim(RemovedOrder.objects.due(), at_most=1, seconds=60)
+    second, no_more = leases.claim(RemovedOrder.objects.due(), at_most=10, seconds=60)
+
+    assert [len(first), len(second)] == [1, 1]
+    assert first[0].row.pk != second[0].row.pk
+    assert (more, no_more) == (True, False)
+
+
+def test_mysql_rows_that_another_worker_has_are_not_the_end(as_on_mysql, held, monkeypatch):
+    RemovedOrder.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+    monkeypatch.setattr(leases, "_lease", lambda candidates, seconds: [])
+
+    assert leases.claim(RemovedOrder.objects.due(), at_most=2, seconds=60) == ([], True)
