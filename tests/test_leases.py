@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import DataError, IntegrityError, OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from komfortkasse_django import leases
@@ -159,3 +160,17 @@ def test_mysql_rows_that_another_worker_has_are_not_the_end(as_on_mysql, held, m
     monkeypatch.setattr(leases, "_lease", lambda candidates, seconds: [])
 
     assert leases.claim(RemovedOrder.objects.due(), at_most=2, seconds=60) == ([], True)
+
+
+def test_sqlite_in_a_file_is_written_before_it_is_read(held, monkeypatch):
+    if connection.vendor != "sqlite":
+        pytest.skip("other databases lock rows")
+    monkeypatch.setattr(connection, "is_in_memory_db", lambda: False)
+    RemovedOrder.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+
+    with CaptureQueriesContext(connection) as queries:
+        found, _ = leases.claim(RemovedOrder.objects.due(), at_most=10, seconds=60)
+
+    statements = [query["sql"].split()[0] for query in queries]
+    assert len(found) == 2
+    assert statements[:3] == ["BEGIN", "UPDATE", "SELECT"]

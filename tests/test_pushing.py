@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from komfortkasse_django import leases, runs
-from komfortkasse_django.exceptions import InvalidRequest
+from komfortkasse_django.exceptions import AuthenticationFailed, InvalidRequest
 from komfortkasse_django.models import RemovedOrder, RetryAfter
 from komfortkasse_django.removals import push, record
 from komfortkasse_django.schema import Order as OrderJSON
@@ -160,6 +160,20 @@ class TestOutcome:
             ("pending", 0, "")
         }
         assert RemovedOrder.objects.due().count() == 19
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+    def test_wrong_key_is_logged_once_by_all_threads(self, configure, caplog, monkeypatch):
+        configure(CONCURRENCY=2)
+        due("1001", "1002")
+        together = threading.Barrier(2, timeout=10)
+
+        def remove_order(self, number, deadline):
+            together.wait()
+            raise AuthenticationFailed(f"for {number}", status=401)
+
+        monkeypatch.setattr(runs.Client, "remove_order", remove_order)
+
+        assert push().states == {"pending": 2}
         assert [record.levelname for record in caplog.records] == ["ERROR"]
 
     @pytest.mark.parametrize(
@@ -647,3 +661,16 @@ class TestWorker:
         assert push().total == 0
         assert push(using="other").states == {"removed": 1}
         assert komfortkasse.numbers == ["2001"]
+
+    @pytest.mark.django_db(transaction=True, databases=["default", "other"])
+    def test_other_database_has_orders_of_its_own(self, komfortkasse):
+        Order.objects.create(number="2001")
+        for number in ("2001", "2002"):
+            Order(number=number).save(using="other")
+        Order.objects.using("other").get(number="2001").delete()
+        with transaction.atomic("other"):
+            Order.objects.using("other").get(number="2002").delete()
+            Order(number="2002").save(using="other")
+
+        states = RemovedOrder.objects.using("other").order_by("order_number")
+        assert list(states.values_list("state", flat=True)) == ["removed", "superseded"]

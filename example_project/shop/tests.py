@@ -8,9 +8,9 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import LiveServerTestCase, TransactionTestCase, override_settings
 from django.urls import reverse
-from sandbox.models import SandboxOrder
 
 from komfortkasse_django.models import RemovedOrder
+from sandbox.models import SandboxOrder
 from shop.management.commands import demo
 from shop.models import Customer, Order
 

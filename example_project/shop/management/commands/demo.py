@@ -14,9 +14,9 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from django.utils import timezone
-from sandbox.models import Outage, SandboxOrder
 
 from komfortkasse_django.models import RemovedOrder
+from sandbox.models import Outage, SandboxOrder
 from shop.models import ArchivedOrder, Campaign, Customer, Order, OrderLine
 
 PREPAYMENT, INVOICE, PAYPAL = (
