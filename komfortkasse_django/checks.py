@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from importlib.util import find_spec
 from ipaddress import ip_address
-from math import isfinite
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,18 +17,19 @@ from django.core.checks import Warning as CheckWarning
 from django.db import models, router
 from django.utils.module_loading import import_string
 
+from komfortkasse_django.client import MAX_DEADLINE, Client
 from komfortkasse_django.conf import KEYS, Shop, shops
 from komfortkasse_django.models import mirror_database
 
 _EXAMPLE = 'Write KOMFORTKASSE = {"default": {"API_KEY": "...", "ORDER_MODEL": "app.Order"}}.'
-_IMMEDIATE = ("ImmediateBackend", "DummyBackend")
 
 
 def check_settings(**kwargs: object) -> list[CheckMessage]:
     """Everything that is wrong with ``settings.KOMFORTKASSE``."""
     setting = getattr(settings, "KOMFORTKASSE", None)
     if not isinstance(setting, Mapping) or not setting:
-        found = "missing" if setting is None else f"{setting!r:.40}"
+        # Not the value, which may be the API key.
+        found = "missing" if setting is None else f"a {type(setting).__name__}"
         return [
             _error(1, f"The setting KOMFORTKASSE is {found}, not a filled dictionary.", _EXAMPLE)
         ]
@@ -48,7 +48,9 @@ def check_alias(alias: object, options: object) -> Iterator[CheckMessage]:
         )
     elif not isinstance(options, Mapping):
         yield _error(
-            2, f"KOMFORTKASSE[{alias!r}] is a {type(options).__name__}, not a dictionary.", _EXAMPLE
+            16,
+            f"KOMFORTKASSE[{alias!r}] is a {type(options).__name__}, not a dictionary.",
+            _EXAMPLE,
         )
     else:
         yield from check_keys(alias, options)
@@ -72,12 +74,12 @@ def check_keys(alias: str, options: Mapping[Any, object]) -> Iterator[CheckMessa
     for key in options:
         if key not in KEYS:
             close = get_close_matches(str(key).upper(), KEYS, n=1)
-            hint = f"Write {close[0]!r}?" if close else f"Write one of {', '.join(KEYS)}."
+            hint = f"Write {close[0]!r}." if close else f"Write one of {', '.join(KEYS)}."
             yield _error(3, f"KOMFORTKASSE[{alias!r}] has the unknown key {key!r:.40}.", hint)
-    for key, hint in (
-        ("API_KEY", "Write the API key that Komfortkasse shows for your shop."),
-        ("ORDER_MODEL", 'Write your Order model as "app_label.Model".'),
-    ):
+    required = {"ORDER_MODEL": 'Write your Order model as "app_label.Model".'}
+    if options.get("ENABLED", True):
+        required["API_KEY"] = "Write the API key that Komfortkasse shows for your shop."
+    for key, hint in required.items():
         if key not in options:
             yield _error(4, f"KOMFORTKASSE[{alias!r}] has no {key!r}.", hint)
 
@@ -85,8 +87,12 @@ def check_keys(alias: str, options: Mapping[Any, object]) -> Iterator[CheckMessa
 def check_api_key(shop: Shop) -> Iterator[CheckMessage]:
     """An API key that cannot be sent. The message never shows it."""
     key: object = shop.api_key
-    sendable = isinstance(key, str) and key.isascii() and key.isprintable() and " " not in key
-    if not sendable or (not key and shop.enabled and "API_KEY" in _options(shop)):
+    if not key:
+        is_wrong = shop.enabled and "API_KEY" in _options(shop)
+    else:
+        is_wrong = not (isinstance(key, str) and key.isascii() and key.isprintable())
+        is_wrong = is_wrong or " " in str(key)
+    if is_wrong:
         yield _error(
             5,
             f"{_at(shop, 'API_KEY')} is empty or cannot be sent as an HTTP header.",
@@ -100,14 +106,17 @@ def check_api_url(shop: Shop) -> Iterator[CheckMessage]:
     at = _at(shop, "API_URL")
     hint = f'Write it as "{Shop.api_url}".'
     try:
-        url = urlsplit(shop.api_url)
-        usable = url.scheme in ("http", "https") and url.hostname and (url.port or True)
-        usable = usable and not (url.query or url.fragment or url.username or url.password)
-    except (AttributeError, TypeError, ValueError):
-        usable = False
-    if not usable or not shop.api_url.isascii() or not shop.api_url.isprintable():
+        # What its client refuses would only be told by each push.
+        Client(api_key="key", api_url=shop.api_url)
+        is_usable = shop.api_url.isascii()
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        # Not the URL, which may hold a password.
         yield _error(6, f"{at} is no URL that the API's paths could be added to.", hint)
-    elif url.scheme == "http" and not _is_loopback(url.hostname or ""):
+        return
+    url = urlsplit(shop.api_url)
+    if url.scheme == "http" and not _is_loopback(url.hostname or ""):
         yield _error(7, f"{at} would send the API key in clear: it is http.", hint)
 
 
@@ -119,16 +128,23 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_seconds(value: Any) -> bool:  # noqa: ANN401
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and 0 <= value <= MAX_DEADLINE
+    )
 
 
 _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "ENABLED": (lambda value: isinstance(value, bool), "True or False"),
     "EXTEND_ORDER_ADMIN": (lambda value: isinstance(value, bool), "True or False"),
-    "DEADLINE": (lambda value: _is_seconds(value) and value > 0, "seconds, more than 0"),
+    "DEADLINE": (
+        lambda value: _is_seconds(value) and value > 0,
+        f"seconds, more than 0 and at most {MAX_DEADLINE:.0f}",
+    ),
     "REQUEST_BUDGET": (
-        lambda value: _is_seconds(value) and value >= 0,
-        "seconds; 0 leaves everything to komfortkasse_push",
+        _is_seconds,
+        f"seconds, at most {MAX_DEADLINE:.0f}; 0 leaves everything to komfortkasse_push",
     ),
     "CONCURRENCY": (
         lambda value: isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 100,
@@ -178,11 +194,17 @@ def check_order_number(shop: Shop) -> Iterator[CheckMessage]:
             11, f"{at} is {number!r:.40}.", "Write an attribute, a dotted path or a function."
         )
     elif "." in number:
-        yield from _check_path(11, at, number)
+        yield from _check_path(11, at, number, "shop.komfortkasse.number_of")
     elif (model := shop.installed_model) is not None and shop.number_field is None:
         attribute = getattr(model, number, None)
-        if attribute is None or callable(attribute):
-            what = "a method" if attribute else "neither a field nor a property"
+        relations = {each.name for each in model._meta.get_fields()}
+        if callable(attribute):
+            what = "a method"
+        elif attribute is None or number in relations or isinstance(attribute, models.Manager):
+            what = "neither a field nor a property"
+        else:
+            what = ""
+        if what:
             yield _error(
                 11,
                 f"{at} is {number!r:.40}, which is {what} of {model._meta.label}.",
@@ -196,15 +218,15 @@ def check_order_filter(shop: Shop) -> Iterator[CheckMessage]:
     order_filter: object = shop.order_filter
     at = _at(shop, "ORDER_FILTER")
     if isinstance(order_filter, str):
-        yield from _check_path(12, at, order_filter)
+        yield from _check_path(12, at, order_filter, "shop.komfortkasse.is_prepaid")
     elif order_filter is not None and not callable(order_filter):
         yield _error(
             12, f"{at} is {order_filter!r:.40}.", "Write a dotted path, a function or None."
         )
 
 
-def _check_path(number: int, at: str, path: str) -> Iterator[CheckMessage]:
-    hint = 'Write the dotted path of a function, such as "shop.komfortkasse.is_prepaid".'
+def _check_path(number: int, at: str, path: str, example: str) -> Iterator[CheckMessage]:
+    hint = f'Write the dotted path of a function, such as "{example}".'
     try:
         function = import_string(path)
     except Exception as error:  # noqa: BLE001 - importing runs the shop's code
@@ -251,33 +273,47 @@ def check_router(shop: Shop) -> Iterator[CheckMessage]:
 def check_tasks(shop: Shop) -> Iterator[CheckMessage]:
     """A task backend or queue that does not exist."""
     at = _at(shop, "TASK_BACKEND")
-    backends = getattr(settings, "TASKS", None)
-    if not isinstance(backends, Mapping):
-        backends = {"default": {}}
+    # As django-tasks takes it where the setting is missing; since Django 6.0 it never is.
+    backends = getattr(settings, "TASKS", {"default": {"BACKEND": "ImmediateBackend"}})
+    known = list(backends) if isinstance(backends, Mapping) else []
     if not (find_spec("django.tasks") or find_spec("django_tasks")):
         if shop.task_backend != "default":
             yield _error(
                 14,
-                f"{at} is {shop.task_backend!r}, but there is no Tasks framework.",
+                f"{at} is {shop.task_backend!r:.40}, but there is no Tasks framework.",
                 "Install django-tasks, which brings it to Django 5.2, or leave the key out.",
             )
-    elif shop.task_backend not in backends:
-        known = ", ".join(map(repr, backends))
+    elif shop.task_backend not in known:
         yield _error(
-            14, f"{at} is {shop.task_backend!r}, which TASKS lacks.", f"Write one of {known}."
+            14,
+            f"{at} is {shop.task_backend!r:.40}, which TASKS lacks.",
+            f"Write one of {', '.join(map(repr, known)) or 'its aliases'}, or add it to TASKS.",
+        )
+    elif not isinstance(backends[shop.task_backend], Mapping):
+        yield _error(
+            14,
+            f"{at} is {shop.task_backend!r}, which is no dictionary in TASKS.",
+            'Write TASKS = {"default": {"BACKEND": "..."}}.',
         )
     else:
-        backend = backends[shop.task_backend]
-        queues = backend.get("QUEUES", ["default"])
-        immediate = str(backend.get("BACKEND", _IMMEDIATE[0])).endswith(_IMMEDIATE)
-        if queues and not immediate and shop.task_queue not in queues:
-            known = ", ".join(map(repr, queues))
-            yield _error(
-                15,
-                f"{_at(shop, 'TASK_QUEUE')} is {shop.task_queue!r}, which is no queue of"
-                f" TASKS[{shop.task_backend!r}].",
-                f"Write one of {known}.",
-            )
+        yield from _check_queue(shop, backends[shop.task_backend])
+
+
+def _check_queue(shop: Shop, backend: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    # An immediate backend is never asked: what it would run is pushed by this process.
+    if str(backend.get("BACKEND")).endswith("ImmediateBackend"):
+        return
+    queues = backend.get("QUEUES", ["default"])
+    is_list = isinstance(queues, list | tuple | set | frozenset)
+    # A backend without any QUEUES takes all.
+    if not is_list or (queues and shop.task_queue not in [*queues]):
+        names = ", ".join(map(repr, queues)) if is_list else "a list of names as its QUEUES"
+        yield _error(
+            15,
+            f"{_at(shop, 'TASK_QUEUE')} is {shop.task_queue!r:.40}, which is no queue of"
+            f" TASKS[{shop.task_backend!r}].",
+            f"Write one of {names}." if is_list else f"Write {names}.",
+        )
 
 
 def _error(number: int, message: str, hint: str) -> Error:

@@ -3,6 +3,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from datetime import timedelta
 from unittest import mock
 
@@ -11,6 +12,7 @@ from django.core.management import CommandError, call_command, execute_from_comm
 from django.utils import timezone
 
 from komfortkasse_django import removals
+from komfortkasse_django.client import Client
 from komfortkasse_django.management.commands import komfortkasse_push
 from komfortkasse_django.models import RemovedOrder
 from tests.komfortkasse import error
@@ -120,6 +122,11 @@ class TestPush:
         ("arguments", "hint"),
         [
             (["--limit", "0"], "'0' is not a whole number above 0"),
+            (["--limit", "-1"], "'-1' is not a whole number above 0"),
+            (["--limit", "1.5"], "'1.5' is not a whole number above 0"),
+            (["--limit", "9" * 5000], "is not a whole number above 0"),
+            (["--watch", "86401"], "'86401' is not a number of seconds above 0 and at most 86400"),
+            (["--watch", "nan"], "'nan' is not a number of seconds above 0"),
             (["--limit", "many"], "'many' is not a whole number above 0"),
             (["--watch", "0"], "'0' is not a number of seconds above 0"),
             (["--watch", "soon"], "'soon' is not a number of seconds above 0"),
@@ -186,6 +193,25 @@ class TestPush:
         assert len(komfortkasse.numbers) == RemovedOrder.objects.removed().count()
         assert signal.getsignal(number) is before
 
+    def test_signal_during_a_call_lets_it_finish(self, komfortkasse, configure):
+        configure(CONCURRENCY=1)
+        due("1001", "1002", "1003")
+        real = Client.remove_order
+
+        def remove_order(self, number, **options):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.1)  # the signal is heard while the answer is still to come
+            return real(self, number, **options)
+
+        with mock.patch.object(Client, "remove_order", remove_order):
+            assert exit_code("komfortkasse_push") == 1
+
+        [number] = komfortkasse.numbers
+        assert RemovedOrder.objects.get(order_number=number).state == "removed"
+        others = RemovedOrder.objects.exclude(order_number=number)
+        assert {(row.state, row.attempts) for row in others} == {("pending", 0)}
+        assert RemovedOrder.objects.due().count() == 2
+
     def test_elsewhere_than_in_the_main_thread(self, monkeypatch):
         monkeypatch.setattr(komfortkasse_push, "current_thread", object)
         before = signal.getsignal(signal.SIGTERM)
@@ -218,6 +244,36 @@ class TestWatch:
         call_command("komfortkasse_push", watch=0.01)
 
         assert capsys.readouterr().out == "3 removed\n3 removed\n"
+
+    def test_seconds_may_be_parts_of_one(self, rounds):
+        rounds += [removals.PushResult] * 3
+
+        assert exit_code("komfortkasse_push", "--watch", "0.01") == 0
+        assert rounds == []
+
+    def test_is_quiet_when_asked(self, rounds, capsys):
+        pushed = removals.PushResult()
+        pushed.states["removed"] = 3
+        rounds += [lambda: pushed, removals.PushResult]
+
+        call_command("komfortkasse_push", watch=0.01, verbosity=0)
+
+        assert capsys.readouterr().out == ""
+
+    def test_reports_again_what_has_changed(self, rounds, caplog):
+        due("1001", shop="gone")
+
+        def one_more():
+            due("1002", shop="gone")
+            return removals.PushResult()
+
+        rounds += [removals.PushResult, removals.PushResult, one_more, removals.PushResult]
+        rounds += [removals.PushResult]
+
+        call_command("komfortkasse_push", watch=0.01)
+
+        told = [record.getMessage() for record in caplog.records]
+        assert [text[:10] for text in told] == ["1 removal ", "2 removals"]
 
     def test_survives_errors(self, rounds, caplog):
         def fail():
@@ -289,10 +345,35 @@ class TestRemove:
         assert sorted(komfortkasse.numbers) == ["# 3", "1001", "1002", "Ä/4"]
 
     def test_from_standard_input(self, komfortkasse, monkeypatch):
-        monkeypatch.setattr(sys, "stdin", io.StringIO("1001\n1002\n"))
+        # Whatever the locale says of it, it is UTF-8.
+        content = io.BytesIO("\ufeff1001\r\n1002\rÄ/4\n".encode())
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(content, encoding="ascii"))
 
         assert exit_code("komfortkasse_remove", "--from-file", "-") == 0
+        assert sorted(komfortkasse.numbers) == ["1001", "1002", "Ä/4"]
+
+    def test_from_standard_input_that_is_binary(self, monkeypatch, capsys):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"1001\n\xff")))
+
+        assert exit_code("komfortkasse_remove", "--from-file", "-") == 1
+        assert "- cannot be read as UTF-8 text" in capsys.readouterr().err
+        assert not RemovedOrder.objects.exists()
+
+    def test_from_a_file_beside_numbers(self, komfortkasse, tmp_path):
+        path = tmp_path / "numbers.txt"
+        path.write_text("1002\n1001\n1002\n")
+
+        assert exit_code("komfortkasse_remove", "1001", "--from-file", str(path)) == 0
         assert sorted(komfortkasse.numbers) == ["1001", "1002"]
+
+    @pytest.mark.parametrize("content", ["1001\n" + "9" * 256, "1001\na\0b"])
+    def test_from_a_file_all_or_none(self, tmp_path, capsys, content):
+        path = tmp_path / "numbers.txt"
+        path.write_text(content)
+
+        assert exit_code("komfortkasse_remove", "--from-file", str(path)) == 1
+        assert "Nothing was recorded" in capsys.readouterr().err
+        assert not RemovedOrder.objects.exists()
 
     @pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
     def test_from_a_file_that_cannot_be_read(self, tmp_path, capsys, content):
@@ -318,7 +399,8 @@ class TestRemove:
 
     def test_needs_a_shop_where_there_are_several(self, komfortkasse, two_shops, capsys):
         assert exit_code("komfortkasse_remove", "1001") == 1
-        assert "Say which shop" in capsys.readouterr().err
+        assert "--shop with one of a, b, off" in capsys.readouterr().err
+        assert not RemovedOrder.objects.exists()
         assert exit_code("komfortkasse_remove", "1001", "--shop", "b") == 0
         assert RemovedOrder.objects.get().shop == "b"
 
@@ -326,8 +408,14 @@ class TestRemove:
         assert exit_code("komfortkasse_remove", "1001", "--shop", "off") == 1
         assert "switched off by ENABLED" in capsys.readouterr().err
 
-    @pytest.mark.parametrize("answer", [error(400, "locked"), error(503, "locked")])
-    def test_that_did_not_succeed(self, komfortkasse, capsys, answer):
+    @pytest.mark.parametrize(
+        ("answer", "hint"),
+        [
+            (error(400, "locked"), "refused some for good"),
+            (error(503, "locked"), "komfortkasse_push sends what is left"),
+        ],
+    )
+    def test_that_did_not_succeed(self, komfortkasse, capsys, answer, hint):
         komfortkasse.answer = answer
 
         assert exit_code("komfortkasse_remove", "1001") == 1
@@ -336,6 +424,7 @@ class TestRemove:
         assert "1001: " in told.err
         assert "locked" in told.err
         assert "Not all of them are removed" in told.err
+        assert hint in told.err
         assert RemovedOrder.objects.count() == 1
 
     def test_is_never_superseded(self, komfortkasse):

@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.test import override_settings
 
 from komfortkasse_django.conf import KEYS, enabled_shops, shops
 from tests.shop.models import Order
@@ -66,6 +67,52 @@ def test_never_shows_the_key(settings):
     assert "planted" not in repr(shops())
 
 
+def test_reads_nothing_before_it_is_asked(settings):
+    """A typo in a model or path is for the checks to tell, not for whoever reads the setting."""
+    options = {"ORDER_MODEL": "shop.Nothing", "ORDER_FILTER": "no.such.filter"}
+    settings.KOMFORTKASSE = {"default": {**options, "ORDER_NUMBER": "no.such.number"}}
+
+    shop = shops()["default"]
+
+    assert shop.installed_model is None
+    with pytest.raises(ImportError):
+        _ = shop.wants
+    with pytest.raises(ImportError):
+        _ = shop.read_number
+
+
+@pytest.mark.parametrize("label", [None, 5, [], b"shop.Order", Order, "", "shop", "a.b.c", "."])
+def test_an_order_model_that_cannot_be_is_none(configure, label):
+    configure(ORDER_MODEL=label)
+
+    assert shops()["default"].installed_model is None
+
+
+def test_override_settings_is_undone():
+    before = shops()
+
+    with override_settings(KOMFORTKASSE={"other": {}}):
+        assert list(shops()) == ["other"]
+
+    assert shops() == before
+
+
+def test_filters(configure):
+    configure(ORDER_FILTER=None)
+    assert shops()["default"].wants is None
+    configure(ORDER_FILTER=reversed_number)
+    assert shops()["default"].wants is reversed_number
+    configure(ORDER_FILTER="tests.test_conf.reversed_number")
+    assert shops()["default"].wants is reversed_number
+
+
+def test_numbers_by_a_function(configure):
+    configure(ORDER_NUMBER=reversed_number)
+
+    assert shops()["default"].number_field is None
+    assert shops()["default"].read_number(Order(number="12")) == "21"
+
+
 def test_is_frozen():
     with pytest.raises(AttributeError):
         shops()["default"].deadline = 5
@@ -109,7 +156,16 @@ def reversed_number(order):
     [
         ("None", "E001"),
         ("'text'", "E001"),
-        ("{'default': 5}", "E002"),
+        ("{'default': 5}", "E016"),
+        ("{5: {}}", "E002"),
+        ("{'default': {**KOMFORTKASSE['default'], 'COLOUR': 'red'}}", "E003"),
+        ("{'default': {**KOMFORTKASSE['default'], 'API_KEY': None}}", "E005"),
+        ("{'default': {**KOMFORTKASSE['default'], 'API_URL': 5}}", "E006"),
+        ("{'default': {**KOMFORTKASSE['default'], 'API_URL': 'http://h/'}}", "E007"),
+        ("{'default': {**KOMFORTKASSE['default'], 'DEADLINE': 10**400}}", "E008"),
+        ("{'default': {**KOMFORTKASSE['default'], 'ORDER_MODEL': 'shop.SwappedOrder'}}", "E010"),
+        ("{'default': {**KOMFORTKASSE['default'], 'ORDER_NUMBER': 5}}", "E011"),
+        ("{'default': {**KOMFORTKASSE['default'], 'ORDER_FILTER': 5}}", "E012"),
         ("{'default': {'API_KEY': 'x'}}", "E004"),
         ("{'default': {'API_KEY': 'x', 'ORDER_MODEL': 'shop.Odrer'}}", "E009"),
         ("{'default': {'API_KEY': 'x', 'ORDER_MODEL': 5, 'ENABLED': 7}}", "E009"),

@@ -26,7 +26,10 @@ ORDER = [
     "background",
     "tasks",
     "receivers",
+    "ages",
+    "troubles",
     "summaries",
+    "overview",
     "admin",
     "management",
     "checks",
@@ -83,6 +86,16 @@ def test_the_exceptions_are_needed():
     assert found >= EXCEPTIONS
 
 
+def test_what_runs_tasks_is_imported_late():
+    """A task is judged by the TASKS setting when it is defined; the other two need each other."""
+    for module, other in [*EXCEPTIONS, ("tasks", "background")]:
+        tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+        at_once = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+
+        assert other not in {alias.name for node in at_once for alias in node.names}
+        assert f"komfortkasse_django.{other}" not in {node.module for node in at_once}
+
+
 def importers_of(*libraries: str) -> set[str]:
     return {
         module_of(path)
@@ -128,6 +141,16 @@ def test_setup_does_not_import_requests():
     )
 
     assert done.stdout.strip() == "False"
+
+
+def test_nothing_configures_the_settings():
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                assert called not in {"settings.configure", "override_settings"}, path
+                if called in {"setattr", "delattr"}:
+                    assert ast.unparse(node.args[0]) != "settings", path
 
 
 def test_nothing_writes_to_the_settings():

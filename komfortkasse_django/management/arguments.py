@@ -1,28 +1,34 @@
 """Arguments that several commands share, each refused with what to write instead."""
 
 import math
+import re
 from argparse import ArgumentParser, ArgumentTypeError
 
 from django.db import connections
 
 from komfortkasse_django.conf import shops
 
+_DAY = 86_400  # seconds
+
 
 def positive_integer(text: str) -> int:
     """An argparse type: a whole number above 0."""
-    if not text.isascii() or not text.isdigit() or int(text) == 0:
+    # Python refuses to read numbers of thousands of digits.
+    if not re.fullmatch("0*[1-9][0-9]{0,17}", text):
         raise ArgumentTypeError(f"{text!r} is not a whole number above 0, such as 100")
     return int(text)
 
 
 def positive_seconds(text: str) -> float:
-    """An argparse type: seconds, more than 0."""
+    """An argparse type: seconds, more than 0 and at most a day, which every clock can wait for."""
     try:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise ArgumentTypeError(f"{text!r} is not a number of seconds above 0, such as 60")
+    if not 0 < seconds <= _DAY:
+        raise ArgumentTypeError(
+            f"{text!r} is not a number of seconds above 0 and at most {_DAY}, such as 60"
+        )
     return seconds
 
 

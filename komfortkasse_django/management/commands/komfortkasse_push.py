@@ -87,7 +87,9 @@ class Command(BaseCommand):
                 if left := _describe_due(using, shop, result):
                     raise CommandError(left, returncode=1)
             else:
-                self._watch(push, stopping, seconds=watch, using=using, shop=shop)
+                self._watch(
+                    push, stopping, seconds=watch, using=using, shop=shop, verbosity=verbosity
+                )
 
     def _watch(
         self,
@@ -97,6 +99,7 @@ class Command(BaseCommand):
         seconds: float,
         using: str,
         shop: str | None,
+        verbosity: int,
     ) -> None:
         """Push again and again; what goes wrong in one round is logged, and the next begins."""
         reported = ""
@@ -105,7 +108,7 @@ class Command(BaseCommand):
                 # What Django does around a web request: drop connections that broke or are too old.
                 close_old_connections()
                 result = push()
-                if result.total:
+                if result.total and verbosity > 0:
                     self.stdout.write(summarize(result.states))
                 left = _describe_due(using, shop, result) if stopping.empty() else ""
                 if left != reported and left:

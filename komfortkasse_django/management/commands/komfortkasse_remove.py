@@ -3,11 +3,14 @@
 import sys
 from argparse import ArgumentParser
 from collections import Counter
+from io import StringIO
+from pathlib import Path
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
 from komfortkasse_django import removals
+from komfortkasse_django.conf import shops
 from komfortkasse_django.management.arguments import add_shop
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.summaries import summarize
@@ -33,15 +36,20 @@ class Command(BaseCommand):
     ) -> None:
         wanted = dict.fromkeys([*numbers, *(_read(from_file) if from_file else [])])
         if not wanted:
-            raise CommandError("No order number was given. Write one, or --from-file FILE.")
+            raise CommandError(_("No order number was given. Write one, or --from-file FILE."))
+        if shop is None and len(shops()) > 1:
+            known = ", ".join(shops())
+            raise CommandError(
+                _("Nothing was recorded: for which shop? Write --shop with one of %s.") % known
+            )
         try:
             rows = removals.remove(
                 list(wanted), shop=shop, requested_via=RemovedOrder.RequestedVia.COMMAND
             )
         except ValueError as error:
-            raise CommandError(f"Nothing was recorded. {error}") from error
+            raise CommandError(_("Nothing was recorded. %s") % error) from error
         if not rows:
-            raise CommandError("Nothing was recorded: the shop is switched off by ENABLED.")
+            raise CommandError(_("Nothing was recorded: the shop is switched off by ENABLED."))
 
         using = rows[0]._state.db
         ids = [row.pk for row in rows]
@@ -53,20 +61,25 @@ class Command(BaseCommand):
         for row in mirror:
             if row.last_error:
                 self.stderr.write(f"{row.order_number}: {row.last_error}")
-        if states[RemovedOrder.State.PENDING] or states[RemovedOrder.State.FAILED]:
+        if states[RemovedOrder.State.PENDING]:
             raise CommandError(
                 _("Not all of them are removed; komfortkasse_push sends what is left.")
+            )
+        if states[RemovedOrder.State.FAILED]:
+            # Those it does not send.
+            raise CommandError(
+                _("Not all of them are removed: Komfortkasse refused some for good.")
             )
 
 
 def _read(name: str) -> list[str]:
     """The numbers in a file: one a line, empty lines skipped."""
     try:
-        if name == "-":
-            text = sys.stdin.read()
-        else:
-            with open(name, encoding="utf-8-sig") as file:  # noqa: PTH123
-                text = file.read()
+        # As bytes: how standard input is decoded depends on the locale, and keeps a BOM.
+        content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{name} cannot be read as UTF-8 text: {error}") from error
-    return [number for line in text.split("\n") if (number := line.strip())]
+        raise CommandError(
+            _("%(name)s cannot be read as UTF-8 text: %(error)s") % {"name": name, "error": error}
+        ) from error
+    return [number for line in StringIO(text, newline=None) if (number := line.strip())]

@@ -1,0 +1,445 @@
+"""Each misconfiguration is explained in a sentence that says what to write instead."""
+
+import ast
+import inspect
+import re
+import socket
+from collections import defaultdict
+
+import django
+import pytest
+from django.core.checks import registry
+from django.db import models
+from django.test import override_settings
+from django.test.utils import isolate_apps
+from hypothesis import given
+from hypothesis import strategies as st
+
+from komfortkasse_django import checks
+from komfortkasse_django.checks import check_settings
+from komfortkasse_django.client import Client
+
+KEY = "planted-key"
+GOOD = {"API_KEY": KEY, "ORDER_MODEL": "shop.Order"}
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch):
+    """No network; the database is out of reach without pytest-django's mark."""
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("a check used the network")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture
+def check(settings):
+    """The messages about a setting, as (id, text) with the hint in the text."""
+
+    def check(setting):
+        settings.KOMFORTKASSE = setting
+        messages = check_settings()
+        for message in messages:
+            assert message.hint
+            assert KEY not in message.msg + message.hint
+        return [
+            (message.id.removeprefix("komfortkasse_django."), f"{message.msg} {message.hint}")
+            for message in messages
+        ]
+
+    return check
+
+
+@pytest.fixture
+def check_options(check):
+    return lambda **options: check({"default": {**GOOD, **options}})
+
+
+def a_function(order):
+    return True
+
+
+NOT_A_FUNCTION = "text"
+
+
+def test_is_registered():
+    assert check_settings in registry.registry.registered_checks
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"ORDER_NUMBER": "full_number"},
+        {"ORDER_NUMBER": "pk"},
+        {"ORDER_NUMBER": a_function},
+        {"ORDER_NUMBER": "tests.test_checks.a_function", "ORDER_FILTER": a_function},
+        {"ORDER_FILTER": "tests.test_checks.a_function"},
+        {"API_URL": "http://127.0.0.1:8000/api/v2"},
+        {"API_URL": "http://localhost/api"},
+        {"API_URL": "http://[::1]:8000/"},
+        {"API_URL": "http://komfortkasse.localhost:8000"},
+        {"DEADLINE": 0.5, "REQUEST_BUDGET": 0, "CONCURRENCY": 100},
+        {"ENABLED": False, "API_KEY": ""},
+        {"ENABLED": False, "API_KEY": None},
+        {"DEADLINE": 86_400, "REQUEST_BUDGET": 86_400},
+        {"ORDER_NUMBER": "event"},
+        {"ORDER_MODEL": "shop.ArchivedOrder"},
+        {"ORDER_MODEL": "shop.SwappedInOrder"},
+    ],
+)
+def test_right_settings(check_options, options):
+    assert check_options(**options) == []
+
+
+@pytest.mark.parametrize("setting", [None, {}, [], "default", 5, KEY])
+def test_e001_no_dictionary(check, setting):
+    [(number, text)] = check(setting)
+
+    assert number == "E001"
+    assert 'Write KOMFORTKASSE = {"default"' in text
+
+
+def test_e001_missing(settings):
+    del settings.KOMFORTKASSE
+
+    [message] = check_settings()
+
+    assert message.id == "komfortkasse_django.E001"
+    assert "missing" in message.msg
+
+
+@pytest.mark.parametrize("setting", [{5: GOOD}, {"": GOOD}, {"a" * 256: GOOD}, {None: GOOD}])
+def test_e002_alias(check, setting):
+    assert [number for number, _ in check(setting)] == ["E002"]
+
+
+@pytest.mark.parametrize("options", [None, KEY, [], 5])
+def test_e016_no_options(check, options):
+    [(number, text)] = check({"default": options})
+
+    assert number == "E016"
+    assert f"KOMFORTKASSE['default'] is a {type(options).__name__}" in text
+
+
+def test_e016_without_an_alias(check):
+    assert {number for number, _ in check(GOOD)} == {"E016"}
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [("API_KEYS", "'API_KEY'"), ("order_model", "'ORDER_MODEL'"), ("colour", "API_KEY, "), (5, "")],
+)
+def test_e003_unknown_key(check, key, hint):
+    [(number, text)] = check({"default": {**GOOD, key: "x"}})
+
+    assert number == "E003"
+    assert hint in text
+
+
+@pytest.mark.parametrize("key", ["API_KEY", "ORDER_MODEL"])
+def test_e004_missing_key(check, key):
+    [(number, text)] = check({"shop": {name: GOOD[name] for name in GOOD if name != key}})
+
+    assert number == "E004"
+    assert f"KOMFORTKASSE['shop'] has no '{key}'" in text
+
+
+def test_e004_not_of_a_key_that_nothing_needs(check):
+    assert check({"shop": {"ORDER_MODEL": "shop.Order", "ENABLED": False}}) == []
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["", None, 5, b"planted-key", "planted-key\n", "planted-key planted", "planted-kéy", "a\x00b"],
+)
+def test_e005_api_key(check_options, key):
+    [(number, text)] = check_options(API_KEY=key)
+
+    assert number == "E005"
+    assert "planted" not in text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        None,
+        5,
+        "ssl.komfortkasse.eu/api/v2",
+        "ftp://ssl.komfortkasse.eu",
+        "https://",
+        "https://host:port/",
+        "https://host:0x/",
+        "https://[::1/",
+        "https://host/api?key=planted-key",
+        "https://host/api#part",
+        "https://user:planted-key@host/api",
+        "https://host/a b\n",
+        "https://höst/",
+        "https://host/api?",
+        "https://host/api#",
+        "https://@host/api",
+        " https://host/api",
+        "https://host/a b",
+        "https://host:0/",
+        "https://host\\api",
+        b"https://host/api",
+    ],
+)
+def test_e006_api_url(check_options, url):
+    [(number, text)] = check_options(API_URL=url)
+
+    assert number == "E006"
+    assert "https://ssl.komfortkasse.eu/api/v2" in text
+
+
+@given(st.text(max_size=20).map("https://host".__add__) | st.text())
+def test_e006_what_no_check_refuses_the_client_takes(url):
+    with override_settings(KOMFORTKASSE={"default": {**GOOD, "API_URL": url}}):
+        refused = any(message.id.endswith(("E006", "E007")) for message in check_settings())
+
+    if not refused:
+        Client(api_key=KEY, api_url=url)
+
+
+@given(st.text())
+def test_e005_what_no_check_refuses_the_client_takes(key):
+    with override_settings(KOMFORTKASSE={"default": {**GOOD, "API_KEY": key}}):
+        refused = bool(check_settings())
+
+    if not refused:
+        Client(api_key=key)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://ssl.komfortkasse.eu/api/v2", "http://10.0.0.1/", "http://localhost.test/"]
+)
+def test_e007_plain_http(check_options, url):
+    assert [number for number, _ in check_options(API_URL=url)] == ["E007"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("ENABLED", "yes"),
+        ("EXTEND_ORDER_ADMIN", 1),
+        ("DEADLINE", 0),
+        ("DEADLINE", "10"),
+        ("DEADLINE", float("inf")),
+        ("DEADLINE", True),
+        ("DEADLINE", 86_401),
+        ("DEADLINE", -1),
+        ("DEADLINE", float("nan")),
+        ("REQUEST_BUDGET", -1),
+        ("REQUEST_BUDGET", 86_401),
+        ("REQUEST_BUDGET", float("nan")),
+        ("REQUEST_BUDGET", None),
+        ("CONCURRENCY", 0),
+        ("CONCURRENCY", 101),
+        ("CONCURRENCY", 1.5),
+        ("CONCURRENCY", True),
+        ("TASK_QUEUE", 5),
+    ],
+)
+def test_e008_values(check_options, key, value):
+    [(number, text)] = check_options(**{key: value})
+
+    assert number == "E008"
+    assert f"KOMFORTKASSE['default']['{key}'] is {value!r}" in text
+
+
+@pytest.mark.parametrize("key", ["DEADLINE", "REQUEST_BUDGET"])
+def test_e008_seconds_that_no_float_holds(check_options, key):
+    assert [number for number, _ in check_options(**{key: 10**400})] == ["E008"]
+
+
+@pytest.mark.parametrize("label", ["shop.Nothing", "nothing.Order", "Order", "", None, 5, "a.b.c"])
+def test_e009_order_model(check_options, label):
+    [(number, text)] = check_options(ORDER_MODEL=label)
+
+    assert number == "E009"
+    assert repr(label) in text
+
+
+def test_e010_swapped_out(check_options):
+    [(number, text)] = check_options(ORDER_MODEL="shop.SwappedOrder")
+
+    assert number == "E010"
+    assert "'shop.SwappedInOrder'" in text
+    assert "SHOP_SWAPPED_ORDER_MODEL" in text
+
+
+@pytest.mark.parametrize(
+    ("order_number", "hint"),
+    [
+        ("nummer", "neither a field nor a property"),
+        ("delete", "a method"),
+        ("lines", "neither a field nor a property"),
+        ("objects", "neither a field nor a property"),
+        ("a.b", "shop.komfortkasse.number_of"),
+        ("nothing.at.all", "No module named"),
+        ("tests.test_checks.NOT_A_FUNCTION", "cannot be called"),
+        ("tests.test_checks.nothing", "cannot be imported"),
+        (None, "None"),
+        (5, "5"),
+        ("", "neither"),
+    ],
+)
+def test_e011_order_number(check_options, order_number, hint):
+    [(number, text)] = check_options(ORDER_NUMBER=order_number)
+
+    assert number == "E011"
+    assert hint in text
+
+
+@pytest.mark.parametrize(
+    "order_filter", ["prepaid", "nothing.at.all", "tests.test_checks.NOT_A_FUNCTION", 5, ""]
+)
+def test_e012_order_filter(check_options, order_filter):
+    assert [number for number, _ in check_options(ORDER_FILTER=order_filter)] == ["E012"]
+
+
+def test_e013_database_cascade(check_options, monkeypatch):
+    # As if event were declared so; before Django 6.1 there is none.
+    monkeypatch.setattr(models, "DB_CASCADE", models.CASCADE, raising=False)
+
+    messages = check_options()
+
+    assert [number for number, _ in messages] == ["E013", "E013"]
+    assert "shop.Order.event has on_delete=DB_CASCADE" in messages[0][1]
+    assert "Write on_delete=CASCADE" in messages[0][1]
+
+
+@pytest.mark.skipif(django.VERSION < (6, 1), reason="DB_CASCADE is new in Django 6.1")
+@isolate_apps("tests.shop")
+def test_e013_as_django_has_it(monkeypatch):
+    class Order(models.Model):
+        event = models.ForeignKey("shop.Event", models.DB_CASCADE)
+        customer = models.ForeignKey("shop.Customer", models.DB_SET_NULL, null=True)
+
+        class Meta:
+            app_label = "shop"
+
+    monkeypatch.setattr(checks.Shop, "installed_model", Order)
+
+    [message] = checks.check_database_cascade(checks.Shop(alias="default"))
+
+    assert message.id == "komfortkasse_django.E013"
+    assert "shop.Order.event has on_delete=DB_CASCADE" in message.msg
+
+
+def test_e013_needs_a_model(check_options, monkeypatch):
+    monkeypatch.setattr(models, "DB_CASCADE", models.CASCADE, raising=False)
+
+    assert [number for number, _ in check_options(ORDER_MODEL="x")] == ["E009"]
+
+
+def test_e014_task_backend(check_options, settings):
+    settings.TASKS = {"default": {"BACKEND": "x"}, "slow": {"BACKEND": "x"}}
+
+    [(number, text)] = check_options(TASK_BACKEND="fast")
+
+    assert number == "E014"
+    assert "'default', 'slow'" in text
+
+
+@pytest.mark.parametrize("backends", [None, [], "x", {}, {"default": "x"}, {5: {}}])
+def test_e014_tasks_that_cannot_be(check_options, settings, backends):
+    settings.TASKS = backends
+
+    [(number, text)] = check_options()
+
+    assert number == "E014"
+    assert "TASKS" in text
+
+
+def test_e014_an_alias_that_cannot_be(check_options, settings):
+    settings.TASKS = {"default": {"BACKEND": "x"}}
+
+    assert [number for number, _ in check_options(TASK_BACKEND=[])] == ["E008", "E014"]
+
+
+def test_e014_without_a_framework(check_options, monkeypatch):
+    monkeypatch.setattr(checks, "find_spec", lambda name: None)
+
+    assert check_options() == []
+    [(number, text)] = check_options(TASK_BACKEND="slow")
+    assert number == "E014"
+    assert "django-tasks" in text
+
+
+@pytest.mark.parametrize(
+    ("backend", "numbers"),
+    [
+        ({"BACKEND": "x"}, ["E015"]),
+        ({"BACKEND": "x", "QUEUES": ["a", "b"]}, ["E015"]),
+        ({"BACKEND": "x", "QUEUES": ["shop"]}, []),
+        ({"BACKEND": "x", "QUEUES": []}, []),
+        ({"BACKEND": "x", "QUEUES": "shop"}, ["E015"]),
+        ({"BACKEND": "x", "QUEUES": None}, ["E015"]),
+        # It refuses queues that it does not have, as the real ones do.
+        ({"BACKEND": "django.tasks.backends.dummy.DummyBackend"}, ["E015"]),
+        ({"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}, []),
+    ],
+)
+def test_e015_task_queue(check_options, settings, backend, numbers):
+    settings.TASKS = {"default": backend}
+
+    assert [number for number, _ in check_options(TASK_QUEUE="shop")] == numbers
+
+
+class MirrorRouter:
+    def db_for_write(self, model, **hints):
+        return "other" if model._meta.app_label == "komfortkasse_django" else None
+
+
+class ShopRouter:
+    """Keeps both on one database."""
+
+    def db_for_write(self, model, **hints):
+        return "other"
+
+
+def test_w001_router(check_options, settings):
+    settings.DATABASE_ROUTERS = [MirrorRouter()]
+
+    [(number, text)] = check_options()
+
+    assert number == "W001"
+    assert "on 'default' but the mirror on 'other'" in text
+    settings.DATABASE_ROUTERS = [ShopRouter()]
+    assert check_options() == []
+
+
+def test_tells_everything_at_once(check):
+    messages = check(
+        {"a": {**GOOD, "ORDER_MODEL": "x"}, "b": {**GOOD, "DEADLINE": 0}, "c": GOOD, "d": None}
+    )
+
+    assert [number for number, _ in messages] == ["E009", "E008", "E016"]
+
+
+def test_an_id_means_one_thing():
+    """Each id is given by one function; those of dotted paths are handed on to another."""
+    givers = defaultdict(set)
+    for function in ast.parse(inspect.getsource(checks)).body:
+        for node in ast.walk(function):
+            if (
+                isinstance(node, ast.Call)
+                and getattr(node.func, "id", "") in {"_error", "_check_path"}
+                and isinstance(node.args[0], ast.Constant)
+            ):
+                givers[node.args[0].value].add(function.name)
+
+    assert sorted(givers) == list(range(1, 17))
+    assert {number: names for number, names in givers.items() if len(names) > 1} == {}
+
+
+def test_every_id_is_tested():
+    """By a test that is named after it."""
+    ids = {name[5:9].upper() for name in globals() if re.match("test_[ew]0", name)}
+
+    assert ids == {f"E{number:03}" for number in range(1, 17)} | {"W001"}

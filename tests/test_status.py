@@ -1,0 +1,243 @@
+"""komfortkasse_status: what monitoring is told."""
+
+import json
+from datetime import datetime, timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, connection
+from django.utils import timezone, translation
+
+from komfortkasse_django.management.commands import komfortkasse_status
+from komfortkasse_django.models import RemovedOrder, RetryAfter
+
+pytestmark = pytest.mark.django_db
+
+OPTIONS = {"API_KEY": "key", "ORDER_MODEL": "shop.Order"}
+
+
+def row(state="pending", *, due=None, shop="default", finished=None) -> RemovedOrder:
+    """A row that has been due for ``due`` minutes and was finished ``finished`` minutes ago."""
+    now = timezone.now()
+    return RemovedOrder.objects.create(
+        shop=shop,
+        order_number="1001",
+        requested_via="delete",
+        state=state,
+        next_attempt_at=None if due is None else now - timedelta(minutes=due),
+        finished_at=None if finished is None else now - timedelta(minutes=finished),
+    )
+
+
+def status(*arguments: str) -> tuple[int, str]:
+    """The exit code and what was written."""
+    out = StringIO()
+    try:
+        call_command("komfortkasse_status", *arguments, stdout=out)
+    except SystemExit as error:
+        return error.code, out.getvalue()
+    return 0, out.getvalue()
+
+
+def status_json(*arguments: str) -> tuple[int, dict]:
+    code, written = status("--json", *arguments)
+    return code, json.loads(written)
+
+
+def test_of_nothing():
+    code, told = status_json()
+
+    assert code == 0
+    assert told == {
+        "ok": True,
+        "due": 0,
+        "overdue": 0,
+        "oldest_due_seconds": None,
+        "last_removed_at": None,
+        "shops": {
+            "default": {"pending": 0, "removed": 0, "unknown": 0, "superseded": 0, "failed": 0}
+        },
+    }
+
+
+def test_counts_by_shop_and_state(configure):
+    configure(aliases={"a": OPTIONS, "b": OPTIONS})
+    row("removed", shop="a", finished=1)
+    row("removed", shop="a", finished=1)
+    row("superseded", shop="a", finished=1)
+    row("unknown", shop="gone", finished=1)
+
+    _, told = status_json()
+
+    nothing = dict.fromkeys(RemovedOrder.State.values, 0)
+    assert told["shops"] == {
+        "a": {**nothing, "removed": 2, "superseded": 1},
+        "b": nothing,
+        "gone": {**nothing, "unknown": 1},
+    }
+
+
+def test_due_is_no_problem():
+    row(due=59)
+    row(due=3)
+    row(due=-3)
+
+    code, told = status_json()
+
+    assert (code, told["ok"], told["due"], told["overdue"]) == (0, True, 2, 0)
+    assert 59 * 60 <= told["oldest_due_seconds"] < 60 * 60
+
+
+@pytest.mark.parametrize(("arguments", "overdue"), [((), 1), (("--max-age", "20"), 2)])
+def test_overdue(arguments, overdue):
+    row(due=61)
+    row(due=21)
+    row(due=1)
+
+    code, told = status_json(*arguments)
+
+    assert (code, told["ok"], told["overdue"], told["due"]) == (1, False, overdue, 3)
+
+
+def test_failed():
+    row("failed")
+
+    code, told = status_json()
+
+    assert (code, told["ok"], told["shops"]["default"]["failed"]) == (1, False, 1)
+
+
+def test_finished_ones_are_neither_due_nor_a_problem():
+    for state in ("removed", "unknown", "superseded"):
+        row(state, finished=100_000)
+
+    assert status_json()[0] == 0
+
+
+def test_last_success_is_a_removal():
+    row("removed", finished=50)
+    last = row("removed", finished=5)
+    row("unknown", finished=1)
+
+    _, told = status_json()
+
+    assert datetime.fromisoformat(told["last_removed_at"]) == last.finished_at
+
+
+@pytest.mark.parametrize("shop", ["default", "off", "gone"])
+def test_what_nobody_sends_becomes_overdue(configure, shop):
+    """A pause, a shop that is switched off, and one that was taken out of the settings."""
+    configure(aliases={"default": OPTIONS, "off": {**OPTIONS, "ENABLED": False}})
+    RetryAfter.objects.create(shop="default", until=timezone.now() + timedelta(minutes=30))
+    row(due=61, shop=shop)
+
+    code, told = status_json()
+
+    assert (code, told["due"], told["overdue"]) == (1, 1, 1)
+
+
+class TestText:
+    def test_of_nothing(self):
+        assert status() == (0, "OK: nothing is overdue, 0 are due\ndefault: no removals\n")
+
+    def test_of_a_healthy_shop(self):
+        row("removed", finished=5)
+        row(due=3)
+
+        code, written = status()
+
+        assert code == 0
+        assert written.splitlines() == [
+            "OK: nothing is overdue, 1 is due, the oldest for 3 minutes, Komfortkasse last"
+            + " confirmed one 5 minutes ago",
+            "default: 1 pending, 1 removed",
+        ]
+
+    def test_of_a_problem(self):
+        row(due=130)
+        row(due=140)
+        row("failed")
+
+        code, written = status()
+
+        assert code == 1
+        assert written.splitlines() == [
+            "PROBLEM: 2 removals are overdue, 1 was refused by Komfortkasse, 2 are due, the oldest"
+            + " for 2 hours",
+            "default: 2 pending, 1 failed",
+        ]
+
+    def test_says_which_shops_are_left_alone(self, configure):
+        configure(aliases={"busy": OPTIONS, "off": {**OPTIONS, "ENABLED": False}})
+        until = timezone.now() + timedelta(minutes=30)
+        RetryAfter.objects.create(shop="busy", until=until)
+        RetryAfter.objects.create(shop="off", until=timezone.now())
+        row(shop="gone", due=1)
+
+        _, written = status()
+
+        _, busy, off, gone = written.splitlines()
+        assert busy.startswith("busy: no removals (Komfortkasse asked for a pause until ")
+        assert off == "off: no removals (switched off by ENABLED)"
+        assert gone == "gone: 1 pending (KOMFORTKASSE has no such shop any more)"
+
+    def test_no_longer_says_so_after_the_pause(self):
+        RetryAfter.objects.create(shop="default", until=timezone.now())
+
+        assert status()[1].endswith("default: no removals\n")
+
+    def test_is_plain_text(self):
+        row(due=130)
+
+        with translation.override("de"):
+            assert "\xa0" not in status()[1]
+
+
+class TestCannotTell:
+    @pytest.mark.parametrize("arguments", [(), ("--json",)])
+    def test_without_a_database(self, monkeypatch, arguments):
+        def fail(*args):
+            raise DatabaseError("no such table")
+
+        monkeypatch.setattr(komfortkasse_status, "read_status", fail)
+
+        with pytest.raises(CommandError, match="cannot be told: no such table") as caught:
+            call_command("komfortkasse_status", *arguments)
+
+        assert caught.value.returncode == 2
+
+    def test_without_the_table(self, transactional_db):
+        with connection.schema_editor() as editor:
+            editor.delete_model(RemovedOrder)
+        try:
+            with pytest.raises(CommandError) as caught:
+                call_command("komfortkasse_status")
+            assert caught.value.returncode == 2
+        finally:
+            with connection.schema_editor() as editor:
+                editor.create_model(RemovedOrder)
+
+    @pytest.mark.parametrize("age", ["0", "-1", "soon", "1.5"])
+    def test_with_bad_arguments(self, age):
+        with pytest.raises(CommandError, match=r"--max-age.*such as 100"):
+            call_command("komfortkasse_status", f"--max-age={age}")
+
+    def test_with_an_age_beyond_all_dates(self):
+        with pytest.raises(CommandError) as caught:
+            call_command("komfortkasse_status", "--max-age=999999999999999")
+
+        assert caught.value.returncode == 2
+
+    def test_is_not_mixed_up_with_broken_settings(self):
+        assert not komfortkasse_status.Command.requires_system_checks
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_of_another_database():
+    RemovedOrder.objects.using("other").create(
+        shop="default", order_number="1001", requested_via="delete", state="failed"
+    )
+
+    assert status_json()[0] == 0
+    assert status_json("--database", "other")[0] == 1
