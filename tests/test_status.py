@@ -149,8 +149,10 @@ class TestText:
 
         assert code == 0
         assert written.splitlines() == [
-            "OK: nothing is overdue, 1 is due, the oldest for 3 minutes, Komfortkasse last"
-            " confirmed one 5 minutes ago",
+            (
+                "OK: nothing is overdue, 1 is due, the oldest for 3 minutes, Komfortkasse last"
+                " confirmed one 5 minutes ago"
+            ),
             "default: 1 pending, 1 removed",
         ]
 
@@ -163,8 +165,10 @@ class TestText:
 
         assert code == 1
         assert written.splitlines() == [
-            "PROBLEM: 2 removals are overdue, 1 was refused by Komfortkasse, 2 are due, the oldest"
-            " for 2 hours",
+            (
+                "PROBLEM: 2 removals are overdue, 1 was refused by Komfortkasse, 2 are due, the oldest"
+                " for 2 hours"
+            ),
             "default: 2 pending, 1 failed",
         ]
 
