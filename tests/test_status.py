@@ -166,8 +166,8 @@ class TestText:
         assert code == 1
         assert written.splitlines() == [
             (
-                "PROBLEM: 2 removals are overdue, 1 was refused by Komfortkasse, 2 are due, the oldest"
-                " for 2 hours"
+                "PROBLEM: 2 removals are overdue, 1 was refused by Komfortkasse,"
+                " 2 are due, the oldest for 2 hours"
             ),
             "default: 2 pending, 1 failed",
         ]
