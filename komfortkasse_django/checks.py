@@ -4,7 +4,8 @@ Pure functions over the settings; nothing here touches the network or a database
 message is never given to another one.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from importlib.util import find_spec
 from ipaddress import ip_address
@@ -35,16 +36,16 @@ def check_settings(**kwargs: object) -> list[CheckMessage]:
         ]
     return [
         message for alias, options in setting.items() for message in check_alias(alias, options)
-    ]
+    ] + list(check_distinct(setting))
 
 
 def check_alias(alias: object, options: object) -> Iterator[CheckMessage]:
     """What is wrong with one alias of the setting."""
-    if not isinstance(alias, str) or not 0 < len(alias) <= 255:
+    if not isinstance(alias, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{1,255}", alias):
         yield _error(
             2,
             f"KOMFORTKASSE has the alias {alias!r:.40}.",
-            'Name the shop by a text of at most 255 characters, such as "default".',
+            'Name the shop by at most 255 ASCII letters, digits and "_.-", such as "default".',
         )
     elif not isinstance(options, Mapping):
         yield _error(
@@ -67,6 +68,19 @@ def check_alias(alias: object, options: object) -> Iterator[CheckMessage]:
             check_tasks,
         ):
             yield from check(shop)
+
+
+def check_distinct(aliases: Iterable[object]) -> Iterator[CheckMessage]:
+    """Aliases that a database takes for one: MySQL and MariaDB do not tell "a" from "A"."""
+    first: dict[str, str] = {}
+    for alias in aliases:
+        if isinstance(alias, str) and first.setdefault(alias.lower(), alias) != alias:
+            yield _error(
+                17,
+                f"KOMFORTKASSE has the aliases {first[alias.lower()]!r} and {alias!r}, which some"
+                " databases take for the same.",
+                "Write aliases that differ in more than upper and lower case.",
+            )
 
 
 def check_keys(alias: str, options: Mapping[Any, object]) -> Iterator[CheckMessage]:

@@ -64,6 +64,11 @@ def claim(due: RemovedOrderQuerySet, *, at_most: int, seconds: float) -> tuple[l
     """
     using = due.db
     connection = connections[using]
+    if not connection.in_atomic_block and not connection.get_autocommit():
+        raise RuntimeError(
+            f"Database {using!r} is in a transaction that is managed by hand; commit it and switch"
+            " autocommit on."
+        )
     candidates = due.order_by("next_attempt_at")[:at_most]
     seen = None
     if connection.vendor == "mysql":

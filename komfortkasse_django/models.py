@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 from django.db import connections, models, router
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+
+LONGEST_PAUSE = timedelta(hours=1)
+"""For how long at most a shop, or a row, is left alone before it is tried again."""
 
 _BATCH = 1000  # rows per INSERT, where the database allows as many
 
@@ -52,7 +55,10 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
     def due(self, now: datetime | None = None) -> Self:
         """What should be sent now, unless Komfortkasse asked to be left alone for a while."""
         now = now or timezone.now()
-        silent = RetryAfter.objects.using(self.db).filter(until__gt=now)
+        # No pause is longer; one that is was written by a clock that was wrong.
+        silent = RetryAfter.objects.using(self.db).filter(
+            until__gt=now, until__lte=now + LONGEST_PAUSE
+        )
         return self.filter(next_attempt_at__lte=now).exclude(shop__in=silent.values("shop"))
 
     def pending(self) -> Self:
@@ -74,6 +80,18 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
     def failed(self) -> Self:
         """Refused by Komfortkasse: needs a person."""
         return self.filter(state=RemovedOrder.State.FAILED)
+
+    def retry(self) -> int:
+        """Make those that are pending or failed due now, and return how many they are.
+
+        A pause that Komfortkasse asked for is kept to. A row that a worker holds is taken from it:
+        what the worker hears is dropped and the removal is sent twice, which to Komfortkasse is
+        the same as once.
+        """
+        unfinished = (RemovedOrder.State.PENDING, RemovedOrder.State.FAILED)
+        return self.filter(state__in=unfinished).update(
+            state=RemovedOrder.State.PENDING, next_attempt_at=timezone.now()
+        )
 
 
 class RemovedOrder(models.Model):

@@ -5,6 +5,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from weakref import WeakValueDictionary
 
 from django.db import connections, router, transaction
@@ -45,7 +46,8 @@ def remove(
     entries: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for item, trusted in _items(what):
         if isinstance(item, Model):
-            using = item._state.db or router.db_for_write(type(item))
+            # Not item._state.db, which may be a replica.
+            using = router.db_for_write(type(item), instance=item)
             entries[using] += _entries_of(item, wanted, using=using, trusted=trusted)
         else:
             entries[router.db_for_write(RemovedOrder)] += _entry_of(item, wanted)
@@ -135,7 +137,9 @@ def _record_elsewhere(
     entries: Sequence[tuple[str, str]], requested_via: RequestedVia, using: str
 ) -> None:
     try:
-        _record(entries, requested_via, using)
+        # A savepoint where a transaction is open there: what fails must not break that one.
+        with transaction.atomic(using):
+            _record(entries, requested_via, using)
     except Exception:
         logger.exception(
             "These orders are deleted, but their removal could not be recorded in database %r."
@@ -180,16 +184,17 @@ class _Delivery:
 
         _deliveries.pop(id(connections[self.using]), None)
         delivered, self.keys = self.keys, defaultdict(list)
-        for alias, ids in delivered.items():
-            try:
-                tasks.deliver(shops()[alias], ids, using=self.using)
-            except Exception:
-                logger.exception(
-                    "%d removals of shop %r were recorded but could not be delivered at once."
-                    " They stay due: komfortkasse_push sends them.",
-                    len(ids),
-                    alias,
-                )
+        with tasks.one_budget():
+            for alias, ids in delivered.items():
+                try:
+                    tasks.deliver(shops()[alias], ids, using=self.using)
+                except Exception:
+                    logger.exception(
+                        "%d removals of shop %r were recorded but could not be delivered at once."
+                        " They stay due: komfortkasse_push sends them.",
+                        len(ids),
+                        alias,
+                    )
 
 
 _deliveries: WeakValueDictionary[int, _Delivery] = WeakValueDictionary()
@@ -197,6 +202,8 @@ _deliveries: WeakValueDictionary[int, _Delivery] = WeakValueDictionary()
 # --- pushing --------------------------------------------------------------------------------------
 
 _ROUND = 500  # rows of one shop before the next shop has its turn
+
+_pushing: ContextVar[bool] = ContextVar("pushing", default=False)
 
 
 def push(
@@ -217,7 +224,8 @@ def push(
     written.
 
     Any number of pushes may run at once. Raises ``ValueError`` for an alias that does not exist and
-    ``RuntimeError`` inside a transaction, where HTTP has no place.
+    ``RuntimeError`` inside a transaction, also one that is managed by hand: HTTP has no place
+    there.
     """
     result = PushResult()
     ends_at = math.inf if budget is None else time.monotonic() + budget
@@ -235,8 +243,17 @@ def push(
         if each.enabled
     ]
     quota = _ROUND if len(runs) > 1 else math.inf
-    while runs and (left := math.inf if limit is None else limit - result.total) > 0:
-        run = runs.pop(0)
-        if run.drain(min(quota, left)):
-            runs.append(run)
+    token = _pushing.set(True)
+    try:
+        while runs and (left := math.inf if limit is None else limit - result.total) > 0:
+            run = runs.pop(0)
+            if run.drain(min(quota, left)):
+                runs.append(run)
+    finally:
+        _pushing.reset(token)
     return result
+
+
+def is_pushing() -> bool:
+    """Whether a push is under way here, as when a receiver of ``order_removed`` deletes orders."""
+    return _pushing.get()

@@ -26,7 +26,7 @@ from komfortkasse_django.exceptions import (
     ServiceUnavailable,
 )
 from komfortkasse_django.leases import Lease, claim, patiently, settle
-from komfortkasse_django.models import RemovedOrder, RetryAfter, get_field
+from komfortkasse_django.models import LONGEST_PAUSE, RemovedOrder, RetryAfter, get_field
 from komfortkasse_django.schema import Order
 from komfortkasse_django.signals import order_removed, removal_failed
 
@@ -36,7 +36,7 @@ State = RemovedOrder.State
 
 STOP_AFTER = 3
 """Consecutive failures of the service after which a run leaves the shop alone."""
-FIRST_RETRY, LONGEST_RETRY = 60.0, 3600.0
+FIRST_RETRY, LONGEST_RETRY = 60.0, LONGEST_PAUSE.total_seconds()
 """Seconds to wait after the first failed attempt, and at most."""
 
 _CLAIMS_PER_CALL = 32  # rows claimed for each call in flight: claiming few costs more than calling
@@ -87,6 +87,7 @@ class Run:
         self.should_stop = should_stop
         self.on_settled = on_settled
         self.quota = 0.0
+        self.answered = 0
         self.failures = 0
         self.halted = False
         self.lock = Lock()
@@ -189,6 +190,7 @@ class Run:
         if self.ids is not None:
             self.more_due = bool(self.ids)
         self.quota -= len(leases)
+        self.answered = 0
         return self._settle_superseded(leases)
 
     def _settle_superseded(self, leases: list[Lease]) -> list[Lease]:
@@ -263,6 +265,9 @@ class Run:
                     announcements[lease] = _store_order(lease.row, order)
         settle(not_sent, using=self.using, until=self._patience())
         self._settle(announcements)
+        self.answered += len(announcements)
+        if not self.in_flight and not self.answered and not self._is_over():
+            self._halt(logging.WARNING, "to look up its orders takes longer than a lease lasts")
 
     def _settle(self, announcements: dict[Lease, _Announcement]) -> None:
         held = settle(list(announcements), using=self.using, until=self._patience())
@@ -271,7 +276,11 @@ class Run:
             announcement = announcements[lease]
             if announcement:
                 signal, arguments = announcement
-                signal.send_robust(RemovedOrder, removed_order=lease.row, **arguments)
+                try:
+                    signal.send_robust(RemovedOrder, removed_order=lease.row, **arguments)
+                except Exception:
+                    # Django fails to report a failed receiver that has no __qualname__.
+                    logger.exception("Order %s: a receiver failed", lease.row)
         self.on_settled([lease.row for lease in held])
 
     def _store_error(self, row: RemovedOrder, error: Exception) -> _Announcement:

@@ -1,18 +1,33 @@
 """Delivery after commit: by Django's Tasks framework, or in process where it runs tasks at once."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib import import_module
 from importlib.util import find_spec
+from weakref import WeakKeyDictionary
+
+from asgiref.sync import SyncToAsync
+from django.db import connections
 
 from komfortkasse_django import removals
 from komfortkasse_django.conf import Shop
 
 _CHUNK = 100  # rows per task
 
-# Seconds that the web request being answered has spent on pushing; None outside of requests.
-_spent: ContextVar[float | None] = ContextVar("spent", default=None)
+
+class _Account:
+    """What one web request or, elsewhere, one transaction has spent on pushing."""
+
+    seconds = 0.0
+
+
+_account: ContextVar[_Account | None] = ContextVar("account", default=None)
+
+# Under ASGI, what a receiver of request_started sets is lost before Django 6.1. The context in
+# which Django runs the synchronous code of a request lives exactly as long as the request.
+_accounts: WeakKeyDictionary[object, _Account] = WeakKeyDictionary()
 
 
 def deliver(shop: Shop, ids: Sequence[int], *, using: str) -> None:
@@ -45,20 +60,51 @@ def _runs_at_once(shop: Shop) -> bool:
 
 def _push_within_budget(shop: Shop, ids: Sequence[int], using: str) -> None:
     """Push in this process; what ``REQUEST_BUDGET`` does not reach stays due."""
-    spent = _spent.get()
+    account = _current_account() or _Account()
+    budget = shop.request_budget - account.seconds
+    # A push that is under way sends them itself, or leaves them to the next.
+    if budget <= 0 or removals.is_pushing() or _is_in_transaction():
+        return
     started = time.monotonic()
-    budget = shop.request_budget - (spent or 0)
-    if budget > 0:
+    try:
         removals.push(using=using, shop=shop.alias, ids=ids, budget=budget)
-    if spent is not None:
-        _spent.set(spent + time.monotonic() - started)
+    finally:
+        account.seconds += time.monotonic() - started
+
+
+def _current_account() -> _Account | None:
+    request = SyncToAsync.thread_sensitive_context.get(None)
+    if _account.get() is None and request is not None:
+        return _accounts.setdefault(request, _Account())
+    return _account.get()
+
+
+def _is_in_transaction() -> bool:
+    """Whether a transaction is open on any database: it must not wait for Komfortkasse."""
+    return any(
+        # Those that Django's TestCase has around each test do not count, as for durable blocks.
+        not block._from_testcase  # type: ignore[attr-defined]  # noqa: SLF001
+        for connection in connections.all(initialized_only=True)
+        for block in connection.atomic_blocks
+    )
+
+
+@contextmanager
+def one_budget() -> Iterator[None]:
+    """Count together what is delivered in this context, as in a web request it is anyway."""
+    token = None if _current_account() else _account.set(_Account())
+    try:
+        yield
+    finally:
+        if token:
+            _account.reset(token)
 
 
 def start_request(**kwargs: object) -> None:
     """Begin to count what a web request spends on pushing, however often it commits."""
-    _spent.set(0.0)
+    _account.set(_Account())
 
 
 def finish_request(**kwargs: object) -> None:
     """Outside of web requests, every transaction has a budget of its own."""
-    _spent.set(None)
+    _account.set(None)

@@ -124,6 +124,18 @@ def test_e016_no_options(check, options):
     assert f"KOMFORTKASSE['default'] is a {type(options).__name__}" in text
 
 
+@pytest.mark.parametrize("alias", ["Läden", "shop ", " shop", "a/b", "a\n", "a" * 256])
+def test_e002_alias_that_databases_confuse(check, alias):
+    assert [number for number, _ in check({alias: GOOD})] == ["E002"]
+
+
+def test_e017_aliases_that_databases_confuse(check):
+    [(number, text)] = check({"shop": GOOD, "Shop": GOOD, "other": GOOD})
+
+    assert number == "E017"
+    assert "'shop' and 'Shop'" in text
+
+
 def test_e016_without_an_alias(check):
     assert {number for number, _ in check(GOOD)} == {"E016"}
 
@@ -354,6 +366,7 @@ def test_e014_tasks_that_cannot_be(check_options, settings, backends):
 
     assert number == "E014"
     assert "TASKS" in text
+    assert "Write one of ," not in text
 
 
 def test_e014_an_alias_that_cannot_be(check_options, settings):
@@ -389,6 +402,18 @@ def test_e015_task_queue(check_options, settings, backend, numbers):
     settings.TASKS = {"default": backend}
 
     assert [number for number, _ in check_options(TASK_QUEUE="shop")] == numbers
+
+
+@pytest.mark.parametrize(
+    ("queues", "hint"),
+    [(["a", "b"], "Write one of 'a', 'b'."), ("shop", "Write a list of names as its QUEUES.")],
+)
+def test_e015_says_what_to_write(check_options, settings, queues, hint):
+    settings.TASKS = {"default": {"BACKEND": "x", "QUEUES": queues}}
+
+    [(_, text)] = check_options(TASK_QUEUE="shop")
+
+    assert text.endswith(hint)
 
 
 class MirrorRouter:
@@ -434,7 +459,7 @@ def test_an_id_means_one_thing():
             ):
                 givers[node.args[0].value].add(function.name)
 
-    assert sorted(givers) == list(range(1, 17))
+    assert sorted(givers) == list(range(1, 18))
     assert {number: names for number, names in givers.items() if len(names) > 1} == {}
 
 
@@ -442,4 +467,4 @@ def test_every_id_is_tested():
     """By a test that is named after it."""
     ids = {name[5:9].upper() for name in globals() if re.match("test_[ew]0", name)}
 
-    assert ids == {f"E{number:03}" for number in range(1, 17)} | {"W001"}
+    assert ids == {f"E{number:03}" for number in range(1, 18)} | {"W001"}

@@ -10,6 +10,7 @@ from django.db import connection, transaction
 
 from komfortkasse_django import models, removals, tasks
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
+from komfortkasse_django.signals import order_removed
 from tests.komfortkasse import error
 from tests.shop.models import Order
 
@@ -195,8 +196,64 @@ class TestMirrorElsewhere:
         assert "1001 (shop default)" in caplog.text
         assert "komfortkasse_remove" in caplog.text
 
+    def test_that_cannot_be_written_leaves_an_open_transaction_whole(self, monkeypatch):
+        record = RemovedOrderQuerySet.record
+
+        def refuse(self, *args, **kwargs):
+            record(self, *args, **kwargs)
+            raise ConnectionRefusedError
+
+        monkeypatch.setattr(RemovedOrderQuerySet, "record", refuse)
+        with transaction.atomic("other"):
+            Order.objects.using("other").create(number="2001")
+            Order.objects.create(number="1001").delete()
+
+        assert Order.objects.using("other").count() == 1
+        assert not RemovedOrder.objects.using("other").exists()
+
 
 class TestBudget:
+    def test_is_one_for_all_shops_of_a_transaction(self, pushes, configure):
+        options = {"API_KEY": "key", "ORDER_MODEL": "shop.Order", "REQUEST_BUDGET": 1.5}
+        configure(aliases={"a": options, "b": options, "c": options})
+
+        Order.objects.create(number="1001").delete()
+        Order.objects.create(number="1002").delete()
+
+        assert [budget for _, budget in pushes.pushes] == [1.5, 0.5, 1.5, 0.5]
+
+    def test_is_spent_by_a_push_that_fails_too(self, pushes, configure, monkeypatch):
+        configure(REQUEST_BUDGET=1.5)
+        push = removals.push
+
+        def fail(**options):
+            push(**options)
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(removals, "push", fail)
+        request_started.send(sender=None)
+        for number in range(3):
+            Order.objects.create(number=str(number)).delete()
+        request_finished.send(sender=None)
+
+        assert [budget for _, budget in pushes.pushes] == [1.5, 0.5]
+
+    def test_is_not_begun_anew_by_receivers_that_delete(self, komfortkasse):
+        for number in ("1001", "1002"):
+            Order.objects.create(number=number)
+
+        def delete_the_other(**kwargs):
+            Order.objects.filter(number="1002").delete()
+
+        order_removed.connect(delete_the_other)
+        try:
+            Order.objects.get(number="1001").delete()
+        finally:
+            order_removed.disconnect(delete_the_other)
+
+        assert komfortkasse.numbers == ["1001"]
+        assert RemovedOrder.objects.due().count() == 1
+
     def test_of_a_transaction(self, pushes, configure):
         configure(REQUEST_BUDGET=2.5)
 
@@ -247,3 +304,12 @@ class TestBudget:
         Order.objects.create(number="1001").delete()
 
         assert 1 < deadlines[0] <= 2
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_no_other_transaction_waits_for_komfortkasse(komfortkasse):
+    with transaction.atomic("other"):
+        Order.objects.create(number="1001").delete()
+        assert komfortkasse.numbers == []
+
+    assert RemovedOrder.objects.due().count() == 1

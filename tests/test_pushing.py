@@ -674,3 +674,35 @@ class TestWorker:
 
         states = RemovedOrder.objects.using("other").order_by("order_number")
         assert list(states.values_list("state", flat=True)) == ["removed", "superseded"]
+
+    def test_refuses_a_transaction_that_is_managed_by_hand(self, komfortkasse):
+        due("1001")
+        transaction.set_autocommit(False)
+        try:
+            with pytest.raises(RuntimeError, match="managed by hand"):
+                push()
+        finally:
+            transaction.rollback()
+            transaction.set_autocommit(True)
+
+        assert komfortkasse.numbers == []
+
+    def test_ends_where_looking_up_takes_longer_than_a_lease(
+        self, komfortkasse, monkeypatch, caplog
+    ):
+        due(*(str(number) for number in range(5)))
+        monkeypatch.setattr(runs, "_LEASE_CALLS", -100)  # every call would begin too late
+
+        result = push()
+
+        assert komfortkasse.numbers == []
+        assert "longer than a lease" in result.stopped["default"]
+        assert RemovedOrder.objects.due().filter(attempts=0).count() == 5
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+    def test_a_pause_of_a_wrong_clock_is_none(self, komfortkasse):
+        due("1001")
+        later = timezone.now() + timedelta(days=365)
+        RetryAfter.objects.create(shop="default", until=later)
+
+        assert push().states == {"removed": 1}

@@ -172,6 +172,28 @@ class TestNumbers:
             remove(number)
 
 
+class ReplicaRouter:
+    """Reads from one database and writes to the other."""
+
+    def db_for_read(self, model, **hints):
+        return "other"
+
+    def db_for_write(self, model, **hints):
+        return "default"
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_an_order_read_from_a_replica_is_recorded_where_orders_are_written(settings):
+    settings.DATABASE_ROUTERS = [ReplicaRouter()]
+    order = Order(number="1001")
+    order.save(using="other")
+    Order(pk=order.pk, number="1001").save(using="default")
+
+    [row] = remove(Order.objects.get(pk=order.pk))
+
+    assert row._state.db == "default"
+
+
 class TestTransaction:
     def test_is_the_callers(self):
         order = Order.objects.create(number="1001")

@@ -1,11 +1,16 @@
 """Orders deleted by views, as shops do."""
 
+import time
+
 import pytest
+from asgiref.sync import ThreadSensitiveContext, async_to_sync
+from django.core.signals import request_finished, request_started
 from django.db import connection
 from django.http import HttpResponse
-from django.test import AsyncClient
+from django.test import AsyncClient, AsyncRequestFactory
 from django.urls import path
 
+from komfortkasse_django import removals
 from komfortkasse_django.models import RemovedOrder
 from tests.komfortkasse import error
 from tests.shop.models import Order
@@ -27,7 +32,17 @@ async def delete_async(request):
     return HttpResponse()
 
 
-urlpatterns = [path("delete/", delete), path("delete-async/", delete_async)]
+async def delete_each_async(request):
+    for order in [order async for order in Order.objects.all()]:
+        await order.adelete()
+    return HttpResponse()
+
+
+urlpatterns = [
+    path("delete/", delete),
+    path("delete-async/", delete_async),
+    path("delete-each-async/", delete_each_async),
+]
 
 
 @pytest.fixture
@@ -76,16 +91,43 @@ def test_requests_succeed_while_komfortkasse_does_not(client, komfortkasse):
     assert RemovedOrder.objects.get().state == "pending"
 
 
-async def _delete_async():
-    return await AsyncClient().get("/delete-async/", {"number": "1001"})
-
-
 def test_async_views(komfortkasse):
-    from asgiref.sync import async_to_sync
-
     Order.objects.create(number="1001")
 
-    assert async_to_sync(_delete_async)().status_code == 200
+    response = async_to_sync(AsyncClient().get)("/delete-async/", {"number": "1001"})
+
+    assert response.status_code == 200
 
     assert komfortkasse.numbers == ["1001"]
     assert RemovedOrder.objects.get().state == "removed"
+
+
+def test_async_requests_have_one_budget(monkeypatch, configure):
+    """Before Django 6.1, what a receiver of request_started sets is lost to them."""
+    configure(REQUEST_BUDGET=2.5)
+    budgets = []
+
+    def push(*, using, shop, ids, budget):
+        budgets.append(budget)
+        time.sleep(0.1)
+
+    monkeypatch.setattr(removals, "push", push)
+    for number in ("1001", "1002", "1003"):
+        Order.objects.create(number=number)
+
+    for _ in range(2):
+        request = AsyncRequestFactory().get("/delete-each-async/")
+        async_to_sync(answer)(request)
+
+    assert len(budgets) == 3
+    assert 2.4 < budgets[0] <= 2.5
+    assert budgets[1] <= budgets[0] - 0.1
+    assert budgets[2] <= budgets[1] - 0.1
+
+
+async def answer(request):
+    """As Django's ASGI handler does: one context for all that a request runs in threads."""
+    await request_started.asend(sender=None)
+    async with ThreadSensitiveContext():
+        await delete_each_async(request)
+    await request_finished.asend(sender=None)

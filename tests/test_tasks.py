@@ -1,6 +1,8 @@
 """Delivery through Django's Tasks framework: django.tasks, or django-tasks on Django 5.2."""
 
 import json
+import sys
+from importlib import import_module
 
 import django
 import pytest
@@ -21,6 +23,14 @@ DummyBackend = import_string(f"{FRAMEWORK}.backends.dummy.DummyBackend")
 class BrokenBackend(DummyBackend):
     def enqueue(self, *args, **kwargs):
         raise ConnectionRefusedError("the broker is down")
+
+
+class CeleryLikeTask(import_string(f"{FRAMEWORK}.base.Task")):
+    pass
+
+
+class CeleryLikeBackend(DummyBackend):
+    task_class = CeleryLikeTask
 
 
 @pytest.fixture
@@ -109,3 +119,21 @@ def test_without_a_framework_delivers_in_process(monkeypatch, komfortkasse):
     Order.objects.create(number="1001").delete()
 
     assert komfortkasse.numbers == ["1001"]
+
+
+def test_task_is_of_the_class_that_a_backend_needs(settings, configure, monkeypatch):
+    """As backends for Celery do, whatever comes first, and whether it is switched on yet."""
+    settings.TASKS = {
+        "default": {"BACKEND": f"{FRAMEWORK}.backends.dummy.DummyBackend"},
+        "celery": {"BACKEND": "tests.test_tasks.CeleryLikeBackend", "QUEUES": ["shop"]},
+    }
+    off = {**settings.KOMFORTKASSE["default"], "ENABLED": False}
+    celery = {"TASK_BACKEND": "celery", "TASK_QUEUE": "shop"}
+    configure(aliases={"a": off, "b": {**off, **celery}, "c": off})
+    monkeypatch.delitem(sys.modules, "komfortkasse_django.background", raising=False)
+
+    task = import_module("komfortkasse_django.background").push_removed_orders
+
+    assert isinstance(task, CeleryLikeTask)
+    assert (task.backend, task.queue_name) == ("celery", "shop")
+    assert isinstance(task.using(backend="default", queue_name="default"), CeleryLikeTask)

@@ -13,6 +13,7 @@ from django.db.models import Count, Max, Min, Q
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.timesince import timesince
+from django.utils.timezone import template_localtime  # type: ignore[attr-defined]
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -185,6 +186,6 @@ def _remark(alias: str, status: Status) -> str:
         return " " + _("(switched off by ENABLED)")
     if until := status.paused_until.get(alias):
         return " " + _("(Komfortkasse asked for a pause until %(time)s)") % {
-            "time": date_format(timezone.localtime(until), "DATETIME_FORMAT")
+            "time": date_format(template_localtime(until), "DATETIME_FORMAT")
         }
     return ""

@@ -1,0 +1,86 @@
+"""The queue is found by its index, however many removals were finished before.
+
+On whichever database the tests run.
+"""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from komfortkasse_django import leases
+from komfortkasse_django.models import RemovedOrder, RetryAfter
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+FINISHED, WAITING, DUE = 20_000, 500, 50
+
+
+@pytest.fixture(autouse=True)
+def _mirror():
+    """Many that were finished, some that back off, a few that are due."""
+    now = timezone.now()
+    later, earlier = now + timedelta(hours=1), now - timedelta(minutes=1)
+    moments = [None] * FINISHED + [later] * WAITING + [earlier] * DUE
+    RemovedOrder.objects.bulk_create(
+        (
+            RemovedOrder(
+                shop="default",
+                order_number=str(number),
+                requested_via="delete",
+                state="pending" if moment else "removed",
+                next_attempt_at=moment,
+                finished_at=None if moment else now,
+            )
+            for number, moment in enumerate(moments)
+        ),
+        batch_size=1000,
+    )
+    RetryAfter.objects.create(shop="other", until=later)
+    with connection.cursor() as cursor:
+        if connection.vendor == "mysql":
+            cursor.execute(f"ANALYZE TABLE {RemovedOrder._meta.db_table}")
+            cursor.fetchall()
+        else:
+            cursor.execute("ANALYZE")
+
+
+def index() -> str:
+    """The name of the index on ``next_attempt_at``."""
+    with connection.cursor() as cursor:
+        constraints = connection.introspection.get_constraints(cursor, RemovedOrder._meta.db_table)
+    return next(
+        name
+        for name, constraint in constraints.items()
+        if constraint["index"] and constraint["columns"] == ["next_attempt_at"]
+    )
+
+
+def plan(sql: str) -> str:
+    """How the database runs a query."""
+    with connection.cursor() as cursor:
+        cursor.execute(connection.ops.explain_query_prefix() + " " + sql)
+        return "\n".join(" ".join(map(str, row)) for row in cursor.fetchall())
+
+
+def test_of_a_claim():
+    due = RemovedOrder.objects.due().filter(shop="default")
+
+    with CaptureQueriesContext(connection) as queries:
+        claimed, _ = leases.claim(due, at_most=128, seconds=60)
+
+    assert len(claimed) == DUE
+    found, *locked = [query["sql"] for query in queries if query["sql"].startswith("SELECT")]
+    assert index() in plan(found)
+    # MySQL finds them first and then locks them by their keys.
+    assert all("PRIMARY" in plan(sql) for sql in locked)
+
+
+def test_of_what_is_due():
+    due = RemovedOrder.objects.due()
+
+    assert index() in due.explain()
+    assert index() in due.order_by("next_attempt_at")[:10].explain()
+    assert due.count() == DUE
