@@ -52,3 +52,20 @@ def test_the_database_fills_in_what_recording_leaves_out():
 
 def test_no_migration_is_missing():
     call_command("makemigrations", "komfortkasse_django", check=True, dry_run=True)
+
+
+def test_retry_makes_due_what_is_not_done():
+    for state in RemovedOrder.State:
+        RemovedOrder.objects.create(
+            shop="default",
+            order_number=state,
+            requested_via="code",
+            state=state,
+            next_attempt_at=None,
+        )
+
+    assert RemovedOrder.objects.retry() == 2
+
+    due = RemovedOrder.objects.due().order_by("order_number")
+    assert [row.order_number for row in due] == ["failed", "pending"]
+    assert {row.state for row in due} == {"pending"}

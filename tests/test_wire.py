@@ -368,13 +368,11 @@ BOMBS["gzip, gzip"] = http_answer(gzip.compress(BOMBS["gzip"]), "Content-Encodin
 )
 def test_a_flooding_server_costs_little_memory(waste, request):
     with Server(first(waste)) as server:
-        client = client_of(server)
+        client = client_of(server, deadline=60)
         client._session()  # its import is not what is measured
-        tracemalloc.start()
+        tracemalloc.start()  # it slows everything down, so time is not measured here
         request.addfinalizer(tracemalloc.stop)
-        started = time.monotonic()
         error = failure(client)
-        within(4, started)
         # Some MiB of headers, held as bytes, text and parsed.
         assert tracemalloc.get_traced_memory()[1] < 12 * MIB
         assert type(error) is UnexpectedAnswer
