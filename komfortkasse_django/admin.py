@@ -1,39 +1,108 @@
-"""The mirror in the admin: to be read, never written."""
+"""The mirror in Django's admin: to be read, and to try again what is not removed yet."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
-from django.contrib import admin
-from django.http import HttpRequest
+from django.contrib import admin, messages
+from django.contrib.admin.actions import delete_selected
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.utils import flatten_fieldsets, quote, unquote
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.db import router, transaction
+from django.db.models import Q, QuerySet
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseNotAllowed,
+    HttpResponseRedirect,
+)
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.formats import number_format
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 
-from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django import explanations, markup, overview, removals
+from komfortkasse_django.admin_filters import (
+    PaymentStatusFilter,
+    ReceivedFilter,
+    RequestedViaFilter,
+    ShopFilter,
+    StateFilter,
+)
+from komfortkasse_django.admin_messages import report
+from komfortkasse_django.conf import shops
+from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
+from komfortkasse_django.order_admin import OrderAdminMixin
+from komfortkasse_django.summaries import obstacle
+from komfortkasse_django.troubles import trouble_of
 
 if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[RemovedOrder]
+    from django.contrib.admin.options import _FieldsetSpec, _ListDisplayT
+    from django.utils.functional import _StrOrPromise
+
+    ModelAdmin = admin.ModelAdmin[RemovedOrder]
 else:
-    _ModelAdmin = admin.ModelAdmin
+    ModelAdmin = admin.ModelAdmin
+
+__all__ = ["OrderAdminMixin", "RemovedOrderAdmin"]
+
+State = RemovedOrder.State
+
+_UNFINISHED = (State.PENDING, State.FAILED)
+
+
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]
+    """Counts no further than to ``MOST``, and leads no further."""
+
+    MOST = 10_000
+
+    @cached_property
+    def _counted(self) -> int:
+        rows: QuerySet[RemovedOrder] = self.object_list  # type: ignore[assignment]
+        # In their order, so that the same index serves as for the page.
+        return rows[: self.MOST + 1].count()
+
+    @cached_property
+    def count(self) -> int:
+        return min(self._counted, self.MOST)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there are rows beyond the last page."""
+        return self._counted > self.MOST
 
 
 @admin.register(RemovedOrder)
-class RemovedOrderAdmin(_ModelAdmin):
-    list_display = (
-        "order_number",
-        "shop",
-        "state",
-        "payment_status",
-        "reference_number",
-        "amount",
-        "amount_paid",
-        "currency",
-        "requested_via",
-        "created_at",
-        "next_attempt_at",
+class RemovedOrderAdmin(ModelAdmin):
+    """Read-only, but for trying again and for the deletion of what is finished."""
+
+    actions = ("try_again", "delete_selected")
+    list_filter = (
+        StateFilter,
+        PaymentStatusFilter,
+        ReceivedFilter,
+        RequestedViaFilter,
+        ShopFilter,
     )
-    list_filter = ("state", "requested_via", "shop")
-    search_fields = ("order_number__exact", "reference_number__exact")
-    # Two exact numbers, looked up by their indexes; the primary key is the order of requests.
-    ordering = ("-pk",)
-    # Counting a million rows takes longer than showing a hundred.
+    # Searched by get_search_results; without them there would be no search field.
+    search_fields = ("order_number", "reference_number")
+    search_help_text = _("Search by the whole order number or reference number.")
+    # What no index sorts would be sorted anew for each page.
+    sortable_by = ("order_number", "reference_number", "requested", "next_attempt")
+    paginator = BoundedPaginator
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # each would count the whole table
+
+    class Media:
+        css: dict[str, Sequence[str]] = {"all": ["komfortkasse_django/admin.css"]}  # noqa: RUF012
+
+    # What may be done
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -42,4 +111,291 @@ class RemovedOrderAdmin(_ModelAdmin):
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: RemovedOrder | None = None) -> bool:
-        return False
+        is_finished = obj is None or obj.state not in _UNFINISHED
+        return is_finished and super().has_delete_permission(request, obj)
+
+    def has_try_again_permission(
+        self, request: HttpRequest, obj: RemovedOrder | None = None
+    ) -> bool:
+        return self.has_view_permission(request, obj) and request.user.has_perm(
+            "komfortkasse_django.remove_order"
+        )
+
+    # The list
+
+    def get_list_display(self, request: HttpRequest) -> "_ListDisplayT[RemovedOrder]":
+        shop = ["shop"] if len(shops()) > 1 else []
+        return [
+            "order_number",
+            *shop,
+            "state_badge",
+            "payment_status_label",
+            "reference_number",
+            "amount_with_currency",
+            "received",
+            "requested",
+            "next_attempt",
+        ]
+
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
+        # What is still to be sent is found by the index of when, so that is its order.
+        if request.GET.get("state") in {"pending", "overdue"}:
+            return ("next_attempt_at", "-pk")
+        return ("-pk",)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[RemovedOrder], search_term: str
+    ) -> tuple[QuerySet[RemovedOrder], bool]:
+        term = search_term.strip()
+        if term:
+            # Whole numbers only: for parts of them no index helps on every database.
+            terms = {term, term.upper()}
+            queryset = queryset.filter(Q(order_number__in=terms) | Q(reference_number__in=terms))
+        return queryset, False
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        started = timezone.now()
+        counted = overview.overview(self.get_queryset(request).db)
+        return super().changelist_view(
+            request,
+            extra_context={
+                **(extra_context or {}),
+                "counts": _counts(counted),
+                "problems": _problems(counted),
+                "counted_at": counted.counted_at if counted.counted_at < started else None,
+            },
+        )
+
+    @admin.display(description=_("state"))
+    def state_badge(self, row: RemovedOrder) -> SafeString:
+        return markup.badge(row.state)
+
+    @admin.display(description=_("payment status"))
+    def payment_status_label(self, row: RemovedOrder) -> str:
+        return markup.payment_status(row.payment_status) or self.get_empty_value_display()
+
+    @admin.display(description=_("amount"))
+    def amount_with_currency(self, row: RemovedOrder) -> str:
+        if row.amount is None:
+            return self.get_empty_value_display()
+        return markup.money(row.amount, row.currency)
+
+    @admin.display(description=_("amount paid"))
+    def received(self, row: RemovedOrder) -> str:
+        return markup.received(row) or self.get_empty_value_display()
+
+    # In the order of the primary key: rows are only appended, and there is an index for it.
+    @admin.display(description=_("requested"), ordering="pk")
+    def requested(self, row: RemovedOrder) -> SafeString:
+        return format_html(
+            "{}, {}", row.get_requested_via_display(), markup.time_ago(row.created_at)
+        )
+
+    @admin.display(description=_("next attempt"), ordering="next_attempt_at")
+    def next_attempt(self, row: RemovedOrder) -> str:
+        if row.next_attempt_at is None:
+            return self.get_empty_value_display()
+        return markup.time_ahead(row.next_attempt_at)
+
+    # A single removal
+
+    def get_fieldsets(
+        self, request: HttpRequest, obj: RemovedOrder | None = None
+    ) -> "_FieldsetSpec":
+        assert obj is not None  # noqa: S101 - nothing can be added
+        shop = ["shop"] if len(shops()) > 1 or obj.shop not in shops() else []
+        answer = []
+        if obj.state == State.REMOVED:
+            answer = [
+                "payment_status_label",
+                "reference_number",
+                "amount_with_currency",
+                "received",
+            ]
+        fieldsets: list[tuple[_StrOrPromise | None, Any]] = [
+            (
+                _("What happened"),
+                {"fields": ["order_number", *shop, "requested_how", "requested_when", "attempts"]},
+            ),
+            (
+                _("What Komfortkasse says"),
+                {"fields": ["state_badge", "outcome", *answer, "finished"]},
+            ),
+            (_("What happens next"), {"fields": ["next_step"]}),
+        ]
+        if obj.last_error:
+            fieldsets.append((_("Last error"), {"fields": ["last_error", "advice"]}))
+        return fieldsets
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: RemovedOrder | None = None
+    ) -> list[str]:
+        return flatten_fieldsets(self.get_fieldsets(request, obj))
+
+    @admin.display(description=_("requested via"))
+    def requested_how(self, row: RemovedOrder) -> str:
+        return row.get_requested_via_display()
+
+    @admin.display(description=_("requested at"))
+    def requested_when(self, row: RemovedOrder) -> SafeString:
+        return markup.exact_and_ago(row.created_at)
+
+    @admin.display(description=_("finished at"))
+    def finished(self, row: RemovedOrder) -> str:
+        if row.finished_at is None:
+            return self.get_empty_value_display()
+        return markup.exact_and_ago(row.finished_at)
+
+    @admin.display(description=_("outcome"))
+    def outcome(self, row: RemovedOrder) -> str:
+        return explanations.outcome(row)
+
+    @admin.display(description=_("next step"))
+    def next_step(self, row: RemovedOrder) -> str:
+        return explanations.next_step(row, overview.pauses(cast("str", row._state.db)))
+
+    @admin.display(description=_("meaning"))
+    def advice(self, row: RemovedOrder) -> str:
+        return str(trouble_of(row.last_error).advice)
+
+    def render_change_form(  # noqa: PLR0917 - as Django has it
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,  # noqa: FBT001, FBT002
+        change: bool = False,  # noqa: FBT001, FBT002
+        form_url: str = "",
+        obj: RemovedOrder | None = None,
+    ) -> HttpResponse:
+        context["try_again"] = (
+            obj is not None
+            and obj.state in _UNFINISHED
+            and self.has_try_again_permission(request, obj)
+        )
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+    # Trying again
+
+    @admin.action(
+        description=_("Try again to remove the selected orders"), permissions=["try_again"]
+    )
+    def try_again(self, request: HttpRequest, queryset: RemovedOrderQuerySet) -> None:
+        self._try_again(request, queryset)
+
+    def try_again_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Try a single row again, and return to its page."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        row = self.get_object(request, unquote(object_id))
+        if row is None:
+            raise Http404
+        if not self.has_try_again_permission(request, row):
+            raise PermissionDenied
+        self._try_again(request, RemovedOrder.objects.filter(pk=row.pk))
+        page = reverse(
+            "admin:komfortkasse_django_removedorder_change",
+            args=[quote(row.pk)],
+            current_app=self.admin_site.name,
+        )
+        return HttpResponseRedirect(page)
+
+    def get_urls(self) -> list[URLPattern]:
+        return [
+            path(
+                "<path:object_id>/try-again/",
+                self.admin_site.admin_view(self.try_again_view),
+                name="komfortkasse_django_removedorder_try_again",
+            ),
+            *super().get_urls(),
+        ]
+
+    def _try_again(self, request: HttpRequest, selected: RemovedOrderQuerySet) -> None:
+        using = router.db_for_write(RemovedOrder)
+        rows = list(selected.using(using).filter(state__in=_UNFINISHED))
+        ids = [row.pk for row in rows]
+        budgets = [shops()[row.shop].request_budget for row in rows if row.shop in shops()]
+
+        def push_and_report() -> None:
+            removals.push(using=using, ids=ids, budget=min(budgets, default=0))
+            report(request, ids, using=using)
+
+        with transaction.atomic(using):
+            selected.using(using).retry()
+            LogEntry.objects.log_actions(
+                cast("int", request.user.pk), rows, CHANGE, gettext("Tried again to remove it.")
+            )
+            # Nothing is sent within a transaction, and requests may be one (ATOMIC_REQUESTS).
+            transaction.on_commit(push_and_report, using=using, robust=True)
+
+    # Deletion
+
+    @admin.action(description=_("Delete selected %(verbose_name_plural)s"), permissions=["delete"])
+    def delete_selected(
+        self, request: HttpRequest, queryset: RemovedOrderQuerySet
+    ) -> HttpResponse | None:
+        unfinished = queryset.filter(state__in=_UNFINISHED).count()
+        if unfinished:
+            text = ngettext(
+                "%(count)d removal is left out, because it is not finished.",
+                "%(count)d removals are left out, because they are not finished.",
+                unfinished,
+            )
+            self.message_user(request, text % {"count": unfinished}, messages.WARNING)
+        finished = queryset.exclude(state__in=_UNFINISHED)
+        return delete_selected(self, request, finished) if finished.exists() else None
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[RemovedOrder]) -> None:
+        super().delete_queryset(request, queryset)
+        overview.forget()
+
+    def delete_model(self, request: HttpRequest, obj: RemovedOrder) -> None:
+        super().delete_model(request, obj)
+        overview.forget()
+
+
+def _counts(counted: overview.Overview) -> list[tuple[str, str, str, bool]]:
+    """What the list's head counts: number, label, the filter's query and whether it is bad."""
+    labels = dict(State.choices)
+    late = sum(counted.overdue.values())
+    numbers: list[tuple[int, _StrOrPromise, str, bool]] = [
+        (counted.states.get(State.PENDING, 0), labels[State.PENDING], "state=pending", False),
+        (late, _("overdue"), "state=overdue", late > 0),
+    ]
+    for state in (State.FAILED, State.UNKNOWN, State.REMOVED):
+        count = counted.states.get(state, 0)
+        is_bad = count > 0 and state == State.FAILED
+        numbers.append((count, labels[state], f"state={state}", is_bad))
+    amounts = [
+        markup.money(amount, currency) for currency, (_n, amount) in counted.received.items()
+    ]
+    if amounts:
+        label = _("removed although money had arrived: %(amounts)s") % {
+            "amounts": ", ".join(amounts)
+        }
+        count = sum(count for count, _amount in counted.received.values())
+        numbers.append((count, label, "received=yes", True))
+    return [
+        (number_format(count, force_grouping=True), str(label), query, is_bad)
+        for count, label, query, is_bad in numbers
+    ]
+
+
+def _problems(counted: overview.Overview) -> list[str]:
+    """What keeps removals from being sent, and what to do about it."""
+    problems = []
+    for alias, count in counted.overdue.items():
+        text = ngettext(
+            "%(count)d removal is overdue: %(reason)s.",
+            "%(count)d removals are overdue: %(reason)s.",
+            count,
+        )
+        reason = obstacle(alias, counted.pauses) or gettext(
+            "is komfortkasse_push running? It should be run every minute"
+        )
+        problems.append(text % {"count": count, "reason": reason})
+    problems += [
+        obstacle(alias, counted.pauses) for alias in counted.pauses if alias not in counted.overdue
+    ]
+    return problems

@@ -1,6 +1,6 @@
 """Wiring."""
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.core import checks
 from django.core.signals import request_finished, request_started, setting_changed
 from django.db.models.signals import class_prepared
@@ -22,3 +22,8 @@ class KomfortkasseConfig(AppConfig):
         setting_changed.connect(receivers.reconnect)
         request_started.connect(tasks.start_request)
         request_finished.connect(tasks.finish_request)
+        if apps.is_installed("django.contrib.admin"):
+            from komfortkasse_django import order_admin
+
+            order_admin.attach()
+            checks.register(order_admin.check_attached)

@@ -1,0 +1,92 @@
+"""Repeat, compare, and say it in a cell of a table."""
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+
+class Times:
+    """What each variant took in each round, in seconds."""
+
+    def __init__(self, rounds: list[dict[str, float]]) -> None:
+        self._rounds = rounds
+
+    def median(self, variant: str) -> float:
+        """Return the median of a variant's times, in seconds."""
+        return statistics.median(times[variant] for times in self._rounds)
+
+    def ratio(self, variant: str, reference: str) -> float:
+        """Return the median of the ratios of the two in the same round.
+
+        In the same round, because a machine's speed changes while it measures.
+        """
+        return statistics.median(times[variant] / times[reference] for times in self._rounds)
+
+    def difference(self, variant: str, reference: str) -> float:
+        """Return the median of the differences of the two in the same round, in seconds."""
+        return statistics.median(times[variant] - times[reference] for times in self._rounds)
+
+
+def interleave(
+    variants: Mapping[str, Callable[[], float]], *, rounds: int, warm_up: int = 1
+) -> Times:
+    """Run each variant once per round; each returns the seconds it took.
+
+    Every other round goes backwards, so that none profits from its predecessor. The rounds that
+    warm up do not count.
+    """
+    order = list(variants)
+    measured = []
+    for number in range(warm_up + rounds):
+        times = {name: variants[name]() for name in order}
+        order.reverse()
+        if number >= warm_up:
+            measured.append(times)
+    return Times(measured)
+
+
+def timed(act: Callable[[], object]) -> float:
+    """Return the seconds that ``act`` takes, without the garbage of others."""
+    gc.collect()
+    started = time.perf_counter()
+    act()
+    return time.perf_counter() - started
+
+
+def cell(
+    value: float,
+    unit: str = "",
+    *,
+    at_most: float | None = None,
+    at_least: float | None = None,
+    beside: str = "",
+) -> str:
+    """Return a figure with its target, in bold where it is missed, and what is beside it."""
+    text = f"{_number(value)}{unit}"
+    missed = (at_most is not None and value > at_most) or (
+        at_least is not None and value < at_least
+    )
+    if missed:
+        text = f"**{text}**"
+    if at_most is not None:
+        text += f" (≤ {at_most:g})"
+    if at_least is not None:
+        text += f" (≥ {at_least:g})"
+    return f"{text}, {beside}" if beside else text
+
+
+def seconds(value: float) -> str:
+    """Return a time in a unit that suits it."""
+    return f"{_number(value)} s" if value >= 1 else f"{_number(value * 1000)} ms"
+
+
+def rate(count: float, value: float) -> str:
+    """Return how many there are per second."""
+    return f"{count / value:,.0f}/s"
+
+
+def _number(value: float) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.2f}"

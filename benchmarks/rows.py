@@ -1,0 +1,148 @@
+"""Orders and mirror rows in any number, and the settings to measure them with."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.management.color import no_style
+from django.db import connection, models
+from django.test import override_settings
+from django.utils import timezone
+
+from benchmarks.shop.models import Bare, Line, Order
+from komfortkasse_django.models import RemovedOrder
+
+_BATCH = 1000
+
+
+def shop(**options: object) -> override_settings:
+    """Change options of the one shop in ``KOMFORTKASSE``."""
+    return override_settings(
+        KOMFORTKASSE={"default": {**settings.KOMFORTKASSE["default"], **options}}
+    )
+
+
+def without_shop() -> override_settings:
+    """Leave no receiver of the app connected."""
+    return override_settings(KOMFORTKASSE={})
+
+
+def empty_tables() -> None:
+    """Truncate, where that is possible, so that dead rows of one round do not slow the next."""
+    tables = [model._meta.db_table for model in (Line, Order, Bare, RemovedOrder)]
+    connection.ops.execute_sql_flush(
+        connection.ops.sql_flush(no_style(), tables, allow_cascade=False)
+    )
+
+
+def make_orders(count: int) -> None:
+    """Insert orders numbered from 0."""
+    Order.objects.bulk_create(
+        [Order(number=str(number), customer="Max Mustermann", total=1) for number in range(count)],
+        batch_size=_BATCH,
+    )
+
+
+def make_due(count: int) -> None:
+    """Record removals of orders that are gone, numbered from 0."""
+    RemovedOrder.objects.record(
+        "default",
+        [str(number) for number in range(count)],
+        requested_via=RemovedOrder.RequestedVia.DELETE,
+    )
+
+
+def make_backing_off(count: int) -> None:
+    """Record removals that were tried once and are not due yet."""
+    RemovedOrder.objects.bulk_create(
+        [
+            RemovedOrder(
+                shop="default",
+                order_number=f"B{number}",
+                requested_via=RemovedOrder.RequestedVia.DELETE,
+                attempts=1,
+                last_error="Komfortkasse is temporarily unavailable (HTTP 503)",
+                next_attempt_at=timezone.now() + timedelta(hours=1),
+            )
+            for number in range(count)
+        ],
+        batch_size=_BATCH,
+    )
+
+
+def make_finished(count: int) -> None:
+    """Insert rows that are done until there are ``count``, as of a year of deletions.
+
+    With one text per statement instead of parameters, because a million are inserted.
+    """
+    numbers = range(RemovedOrder.objects.filter(next_attempt_at=None).count(), count)
+    names = [field.name for field in RemovedOrder._meta.concrete_fields if not field.primary_key]
+    columns = ", ".join(map(connection.ops.quote_name, names))
+    head = f"INSERT INTO {RemovedOrder._meta.db_table} ({columns}) VALUES "
+    tail = _finished_row(names)
+    for start in range(0, len(numbers), _BATCH):
+        with connection.cursor() as cursor:
+            cursor.execute(head + ", ".join(map(tail, numbers[start : start + _BATCH])))
+    analyze()
+
+
+def _finished_row(names: list[str]) -> Callable[[int], str]:
+    now = timezone.now()
+    days = [_literal("created_at", now - timedelta(days=day)) for day in range(365)]
+
+    def row(number: int) -> str:
+        # One of a hundred was removed although money had arrived.
+        paid = number % 100 == 0
+        values = {
+            **constant,
+            "order_number": f"'F{number}'",
+            "reference_number": f"'K{number}'",
+            "created_at": days[number % 365],
+            "finished_at": days[number % 365],
+            "amount_paid": "'22.38'" if paid else "NULL",
+        }
+        return f"({', '.join(values[name] for name in names)})"
+
+    constant = {
+        "shop": "'default'",
+        "state": "'removed'",
+        "requested_via": "'delete'",
+        "payment_status": "'DISAPPEARED'",
+        "amount": "'22.38'",
+        "currency": "'EUR'",
+        "attempts": "1",
+        "last_error": "''",
+        "next_attempt_at": "NULL",
+    }
+    return row
+
+
+def _literal(name: str, value: Any) -> str:  # noqa: ANN401
+    field = next(each for each in RemovedOrder._meta.concrete_fields if each.name == name)
+    return f"'{field.get_db_prep_save(value, connection)}'"
+
+
+def analyze() -> None:
+    """Let the planner know what is in the mirror, where a database does so by itself in time.
+
+    SQLite does not, and few shops tell it to.
+    """
+    table = RemovedOrder._meta.db_table
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(f"VACUUM ANALYZE {table}")
+        elif connection.vendor == "mysql":
+            cursor.execute(f"ANALYZE TABLE {table}")
+            cursor.fetchall()
+
+
+def indexes(model: type[models.Model]) -> dict[str, str]:
+    """Return the columns of a model's indexes by their names."""
+    with connection.cursor() as cursor:
+        constraints = connection.introspection.get_constraints(cursor, model._meta.db_table)
+    return {
+        name: ", ".join(constraint["columns"])
+        for name, constraint in constraints.items()
+        if constraint["index"]
+    }

@@ -1,0 +1,12 @@
+"""One module for each table: its ``TITLE``, and ``measure``, which returns the cells by row."""
+
+NAMES = (
+    "deleting_many",
+    "deleting_one",
+    "draining",
+    "slow_service",
+    "memory",
+    "large_mirror",
+    "startup",
+)
+"""In the order in which they are measured."""

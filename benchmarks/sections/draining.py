@@ -1,0 +1,108 @@
+"""How fast a backlog is sent, against the fastest that a simple loop or the latency allows."""
+
+import http.client
+import json
+from urllib.parse import urlsplit
+
+import requests
+from django.db import connection
+
+from benchmarks import rows
+from benchmarks.measuring import cell, interleave, rate, timed
+from benchmarks.server import serving
+from komfortkasse_django import removals
+
+TITLE = "Draining a backlog"
+
+_HEADERS = {"Accept": "application/json", "X-Komfortkasse-API-Key": "key-of-the-benchmarks"}
+
+_AT_ONCE = {"sqlite": 0.55, "postgresql": 0.45, "mysql": 0.45}
+_IN_PARALLEL = {"sqlite": 0.8, "postgresql": 0.7, "mysql": 0.7}
+
+
+def measure(*, quick: bool) -> dict[str, str]:
+    cells = _at_once(count=200 if quick else 2000, rounds=1 if quick else 5)
+    for latency, concurrency, at_least, count in (
+        (0.05, 4, 0.95, 40 if quick else 600),
+        (0.02, 16, _IN_PARALLEL[connection.vendor], 160 if quick else 4000),
+    ):
+        row = f"answers after {latency * 1000:.0f} ms, CONCURRENCY {concurrency}"
+        cells[row] = _against_latency(
+            latency, concurrency, at_least, count, rounds=1 if quick else 3
+        )
+    return cells
+
+
+def _at_once(*, count: int, rounds: int) -> dict[str, str]:
+    with serving("0") as url:
+        times = interleave(
+            {
+                "requests": lambda: timed(lambda: _loop_with_requests(url, count)),
+                "http.client": lambda: timed(lambda: _loop_with_http_client(url, count)),
+                "four": lambda: _drain(url, count, concurrency=4),
+                "one": lambda: _drain(url, count, concurrency=1),
+            },
+            rounds=rounds,
+        )
+
+    def ratio(variant: str, at_least: float | None = None) -> str:
+        # The rate of one is the inverse of its time.
+        return cell(
+            times.ratio("requests", variant),
+            at_least=at_least,
+            beside=rate(count, times.median(variant)),
+        )
+
+    return {
+        "answers at once: a loop over requests.Session": ratio("requests"),
+        "answers at once: a loop over http.client": ratio("http.client"),
+        "answers at once, CONCURRENCY 4": ratio("four", _AT_ONCE[connection.vendor]),
+        "answers at once, CONCURRENCY 1": ratio("one"),
+    }
+
+
+def _against_latency(
+    latency: float, concurrency: int, at_least: float, count: int, *, rounds: int
+) -> str:
+    possible = count * latency / concurrency
+    with serving(str(latency)) as url:
+        times = interleave(
+            {
+                "possible": lambda: possible,
+                "ours": lambda: _drain(url, count, concurrency=concurrency),
+            },
+            rounds=rounds,
+            warm_up=0,
+        )
+    return cell(
+        times.ratio("possible", "ours"),
+        at_least=at_least,
+        beside=rate(count, times.median("ours")),
+    )
+
+
+def _drain(url: str, count: int, *, concurrency: int) -> float:
+    rows.empty_tables()
+    rows.make_due(count)
+    results = []
+    with rows.shop(API_URL=url, CONCURRENCY=concurrency):
+        seconds = timed(lambda: results.append(removals.push()))
+    if results[0].states != {"removed": count}:
+        raise RuntimeError(f"not everything was removed: {results[0]}")
+    return seconds
+
+
+def _loop_with_requests(url: str, count: int) -> None:
+    with requests.Session() as session:
+        for number in range(count):
+            response = session.post(f"{url}/order/remove/{number}", headers=_HEADERS, timeout=10)
+            response.json()
+
+
+def _loop_with_http_client(url: str, count: int) -> None:
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=10)
+    for number in range(count):
+        connection.request("POST", f"{parts.path}/order/remove/{number}", headers=_HEADERS)
+        json.loads(connection.getresponse().read())
+    connection.close()

@@ -1,0 +1,63 @@
+"""How long a web request takes beside a Komfortkasse that does not come to an end."""
+
+from statistics import median
+
+from django.core.handlers.wsgi import WSGIHandler
+from django.test import RequestFactory
+
+from benchmarks import rows
+from benchmarks.measuring import cell, seconds, timed
+from benchmarks.server import serving
+
+TITLE = "A web request beside a Komfortkasse that hangs or drips"
+
+_BEHAVIOURS = {
+    "hangs": "hang",
+    "drips its headers": "drip-headers",
+    "drips its body": "drip-body",
+}
+_PATHS = {
+    "1 order": ("/together/", 1),
+    "100 orders together": ("/together/", 100),
+    "10 orders one by one": ("/one-by-one/", 10),
+}
+
+
+def measure(*, quick: bool) -> dict[str, str]:
+    budget = 0.1 if quick else 1.0
+    cells = {}
+    for title, behaviour in _BEHAVIOURS.items():
+        with serving(behaviour) as url:
+            for what, (path, count) in _PATHS.items():
+                over, whole = _over_budget(budget, path, count, url, rounds=1 if quick else 3)
+                row = f"{what}, it {title}: seconds over the budget"
+                cells[row] = cell(over, " s", at_most=0.3, beside=f"of {seconds(whole)}")
+    return cells
+
+
+def _over_budget(
+    budget: float, path: str, count: int, url: str, *, rounds: int
+) -> tuple[float, float]:
+    """Return by how much a request exceeds its budget, and its length, in seconds.
+
+    What the deletion takes where nothing is sent is not counted as excess.
+    """
+    over, whole = [], []
+    for _ in range(rounds):
+        without = _request(path, count, url, budget=0)
+        whole.append(_request(path, count, url, budget=budget))
+        over.append(whole[-1] - without - budget)
+    return median(over), median(whole)
+
+
+def _request(path: str, count: int, url: str, *, budget: float) -> float:
+    handler = WSGIHandler()
+    environ = RequestFactory().post(path).environ
+    rows.empty_tables()
+    rows.make_orders(count)
+
+    def answer() -> None:
+        handler(environ, lambda status, headers: None).close()
+
+    with rows.shop(API_URL=url, REQUEST_BUDGET=budget):
+        return timed(answer)

@@ -1,0 +1,45 @@
+"""What the app adds to the start of a process."""
+
+import os
+import subprocess
+import sys
+from functools import partial
+
+from benchmarks.measuring import cell, interleave, seconds
+
+TITLE = "Start-up"
+
+_TIMED = "import time; before = time.perf_counter(); {}; print(time.perf_counter() - before)"
+_SETUP = _TIMED.format("import django; django.setup()")
+_IMPORT = _TIMED.format("import requests")
+
+
+def measure(*, quick: bool) -> dict[str, str]:
+    times = interleave(
+        {
+            "without": partial(_run, _SETUP, WITH_KOMFORTKASSE="0"),
+            "with": partial(_run, _SETUP, WITH_KOMFORTKASSE="1"),
+            "requests": partial(_run, _IMPORT),
+        },
+        rounds=3 if quick else 21,
+    )
+    return {
+        "django.setup() without this app": cell(1, beside=seconds(times.median("without"))),
+        "django.setup() with it": cell(
+            times.ratio("with", "without"), beside=seconds(times.median("with"))
+        ),
+        "milliseconds more": cell(times.difference("with", "without") * 1000, " ms", at_most=20),
+        "import requests, not imported until a call is made": cell(
+            times.ratio("requests", "without"), beside=seconds(times.median("requests"))
+        ),
+    }
+
+
+def _run(code: str, **environment: str) -> float:
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        stdout=subprocess.PIPE,
+        env={**os.environ, **environment},
+    )
+    return float(result.stdout)

@@ -1,0 +1,98 @@
+"""What the removal of selected orders would ask of Komfortkasse, and which are left out and why."""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from django.db.models import Model
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from komfortkasse_django.conf import Shop, concrete, enabled_shops
+from komfortkasse_django.models import RemovedOrder, mirror_database
+from komfortkasse_django.orders import number_of
+
+NO_NUMBER = _("no order number")
+BAD_NUMBER = _("an order number that cannot be sent to Komfortkasse")
+NOT_HANDLED = _("not handled by Komfortkasse")
+NOT_ALLOWED = _("you may not see it")
+
+Entry = tuple[str, str]
+"""Alias and order number."""
+
+
+def shops_of(model: type[Model]) -> list[Shop]:
+    """The shops to which removals of ``model`` are reported."""
+    return [
+        shop
+        for shop in enabled_shops()
+        if shop.installed_model is not None and issubclass(model, concrete(shop.model))
+    ]
+
+
+@dataclass
+class Selection:
+    """Selected orders, examined."""
+
+    using: str
+    """The database the orders are in."""
+    orders: list[tuple[Model, list[Entry]]] = field(default_factory=list)
+    """Those that can be removed, with what Komfortkasse will be asked."""
+    left_out: dict[Promise, list[Model]] = field(default_factory=lambda: defaultdict(list))
+    """The others, by the reason."""
+
+    @property
+    def entries(self) -> list[Entry]:
+        """All that Komfortkasse will be asked."""
+        return [entry for _order, entries in self.orders for entry in entries]
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same orders and numbers only."""
+        asked = sorted((str(order.pk), entries) for order, entries in self.orders)
+        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+    def latest_removals(self, entries: Iterable[Entry]) -> dict[Entry, RemovedOrder]:
+        """What the mirror knows last of each of ``entries``."""
+        rows = RemovedOrder.objects.using(mirror_database(self.using)).order_by("pk")
+        numbers = {number for _alias, number in entries}
+        return {(row.shop, row.order_number): row for row in rows.filter(order_number__in=numbers)}
+
+
+def examine(
+    orders: Iterable[Model],
+    shops: Sequence[Shop],
+    *,
+    using: str,
+    is_allowed: Callable[[Model], bool],
+) -> Selection:
+    """Examine ``orders``, just read from the database ``using``, for removal from ``shops``.
+
+    Raises whatever the shop's own ``ORDER_NUMBER`` and ``ORDER_FILTER`` raise, but ``ValueError``.
+    """
+    selection = Selection(using)
+    for order in orders:
+        entries, reason = _examine(order, shops, using) if is_allowed(order) else ([], NOT_ALLOWED)
+        if entries:
+            selection.orders.append((order, entries))
+        else:
+            selection.left_out[reason].append(order)
+    return selection
+
+
+def _examine(order: Model, shops: Sequence[Shop], using: str) -> tuple[list[Entry], Promise]:
+    entries: list[Entry] = []
+    reason = NOT_HANDLED
+    for shop in shops:
+        try:
+            number = number_of(shop, order, using=using, trusted=True)
+        except ValueError:
+            reason = BAD_NUMBER
+            continue
+        if number is not None:
+            entries.append((shop.alias, number))
+        elif shop.wants is None or shop.wants(order):
+            reason = NO_NUMBER
+    return entries, reason

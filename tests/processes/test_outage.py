@@ -1,0 +1,33 @@
+"""An outage costs a handful of requests per run, and then the backlog drains in due order."""
+
+from komfortkasse_django.models import RemovedOrder
+from tests.processes.harness import numbers, record, states
+
+ROWS = 10_000
+
+
+def test_outage_and_its_end(komfortkasse, push, environment):
+    record(numbers(ROWS))
+    url, environment["API_URL"] = environment["API_URL"], "http://127.0.0.1:9/api/v2"
+
+    for _ in range(3):
+        run = push()
+        assert run.ended() == 1, run.log
+        assert "No connection to Komfortkasse" in run.log
+    tried = set(RemovedOrder.objects.filter(attempts__gt=0).values_list("order_number", flat=True))
+    # Three failures end a run, and each of the four calls in flight may be one more.
+    assert 3 * 3 <= len(tried) <= 3 * 7
+    waits = RemovedOrder.objects.filter(attempts=1).values_list("next_attempt_at", flat=True)
+    assert len(set(waits)) == len(waits), "they would all come back in one moment"
+
+    environment["API_URL"] = url
+    run = push()
+    assert run.ended(120) == 0, run.log
+
+    left = [number for number in numbers(ROWS) if number not in tried]
+    assert sorted(komfortkasse.numbers, key=int) == left
+    displaced = max(
+        abs(index - left.index(number)) for index, number in enumerate(komfortkasse.numbers[:2000])
+    )
+    assert displaced < 128, "only what was claimed together may overtake each other"
+    assert states() == {"removed": ROWS - len(tried), "pending": len(tried)}

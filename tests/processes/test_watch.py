@@ -1,0 +1,279 @@
+"""``--watch`` survives everything short of SIGKILL, says so, and ends when asked."""
+
+import contextlib
+import json
+import signal
+import threading
+import time
+
+import pytest
+from django.db import connection
+
+from komfortkasse_django.models import RemovedOrder
+from tests.loopback import http_answer, order_json
+from tests.processes.harness import Proxy, numbers, record, states, until
+
+on_a_server = pytest.mark.skipif(
+    connection.vendor == "sqlite", reason="SQLite has no connections that could break"
+)
+TABLE = RemovedOrder._meta.db_table
+
+
+@pytest.fixture(autouse=True)
+def _few_claims(environment):
+    environment["OPTIONS"] = json.dumps({"DEADLINE": 2, "CONCURRENCY": 4})
+
+
+def execute(sql: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+
+
+def end(worker, seconds: float = 10) -> None:
+    """Ask for the worker's end."""
+    assert worker.poll() is None, worker.log
+    worker.send_signal(signal.SIGTERM)
+    assert worker.ended(seconds) == 0, worker.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("arguments", [("--watch", "600"), ()])
+def test_ends_with_the_calls_in_flight_settled(komfortkasse, push, number, arguments):
+    record(numbers(300))
+    may_answer = threading.Event()
+    komfortkasse.on_request = lambda number: may_answer.wait(10) and None
+    worker = push(*arguments)
+    until(lambda: len(komfortkasse.numbers) == 4)
+
+    worker.send_signal(number)
+    time.sleep(0.3)
+    assert worker.poll() is None
+    may_answer.set()
+
+    # Without --watch, due removals are left behind.
+    assert worker.ended(5) == (0 if arguments else 1), worker.log
+    assert states() == {"removed": 4, "pending": 296}
+    assert len(komfortkasse.numbers) == 4
+    assert RemovedOrder.objects.due().filter(attempts=0).count() == 296
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_ends_while_it_waits(komfortkasse, push, number):
+    record(["1001"])
+    worker = push("--watch", "600")
+    until(lambda: states() == {"removed": 1})
+    time.sleep(0.5)
+
+    worker.send_signal(number)
+
+    assert worker.ended(3) == 0, worker.log
+
+
+def test_sends_what_becomes_due(komfortkasse, push):
+    worker = push("--watch", "0.2")
+    for number in numbers(5):
+        record([number])
+        until(lambda number=number: number in komfortkasse.numbers, 20)
+
+    until(lambda: states() == {"removed": 5})
+    end(worker)
+
+
+@on_a_server
+def test_survives_broken_connections_at_work(komfortkasse, push):
+    record(numbers(1000))
+    komfortkasse.on_request = lambda number: time.sleep(0.005)
+    workers = [push("--watch", "0.2") for _ in range(2)]
+    until(lambda: len(komfortkasse.numbers) > 50)
+
+    breaks = 0
+    while states()["pending"]:
+        breaks += break_connections()
+        time.sleep(0.3)
+        assert len(komfortkasse.numbers) < 2000
+
+    assert breaks > 5
+    until(lambda: states() == {"removed": 1000})
+    for worker in workers:
+        end(worker)
+    assert set(komfortkasse.numbers) == set(numbers(1000))
+    # It settles again on a new connection: only a commit whose fate is unknown may be repeated.
+    assert len(komfortkasse.numbers) - 1000 <= breaks * 8
+
+
+@on_a_server
+def test_survives_broken_connections_while_it_waits(komfortkasse, push):
+    worker = push("--watch", "0.5", PERSISTENT="1")
+    for number in numbers(4):
+        record([number])
+        until(lambda number=number: number in komfortkasse.numbers, 20)
+        until(lambda: not RemovedOrder.objects.pending().exists())
+        assert break_connections()
+    end(worker)
+    assert set(komfortkasse.counts.values()) == {1}
+
+
+def break_connections() -> int:
+    """Break every connection to this database but our own, and return how many there were."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            return len(cursor.fetchall())
+        cursor.execute(
+            "SELECT id FROM information_schema.processlist"
+            " WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+        )
+        keys = [key for (key,) in cursor.fetchall()]
+        for key in keys:
+            with contextlib.suppress(Exception):  # it has ended meanwhile
+                cursor.execute(f"KILL {key}")
+        return len(keys)
+
+
+@on_a_server
+@pytest.mark.parametrize("seconds", [2, 14])
+def test_survives_a_restart_of_the_database(komfortkasse, push, environment, seconds):
+    """A short one is waited for with the answers in hand; a long one costs the round."""
+    database = json.loads(environment["DATABASE"])
+    ports = {"postgresql": 5432, "mysql": 3306}
+    with Proxy(database["HOST"], int(database["PORT"] or ports[connection.vendor])) as proxy:
+        environment["DATABASE"] = json.dumps(
+            {**database, "HOST": "127.0.0.1", "PORT": str(proxy.port)}
+        )
+        record(numbers(400))
+        komfortkasse.on_request = lambda number: time.sleep(0.02)
+        worker = push("--watch", "0.5")
+        until(lambda: len(komfortkasse.numbers) > 40)
+
+        proxy.down()
+        time.sleep(seconds)
+        before = worker.log
+        proxy.up()
+
+        until(lambda: states() == {"removed": 400}, 40)
+        end(worker)
+    again = len(komfortkasse.numbers) - 400
+    if seconds == 2:
+        assert "Traceback" not in worker.log
+        assert again <= 8
+    else:
+        assert "goes on in 0.5 seconds" in before
+        assert again <= 128
+
+
+@pytest.mark.parametrize("kind", ["function", "partial"])
+def test_survives_receivers_that_fail(komfortkasse, push, kind):
+    record(numbers(100))
+    worker = push("--watch", "0.2", RECEIVER=kind)
+
+    until(lambda: states() == {"removed": 100})
+
+    end(worker)
+    assert "ZeroDivisionError" in worker.log
+    assert set(komfortkasse.counts.values()) == {1}
+
+
+def test_survives_an_alias_that_is_gone(komfortkasse, push):
+    record(numbers(10), shop="gone")
+    record([f"A{number}" for number in numbers(10)])
+    worker = push("--watch", "0.2")
+
+    until(lambda: states() == {"removed": 10, "pending": 10})
+    time.sleep(2)
+
+    end(worker)
+    assert all(number.startswith("A") for number in komfortkasse.numbers)
+    assert worker.log.count("KOMFORTKASSE has no such shop") == 1
+    assert RemovedOrder.objects.due().filter(shop="gone", attempts=0).count() == 10
+
+
+@pytest.fixture
+def refusal():
+    """A table that refuses a reference number, and whatever becomes of one order."""
+    condition = "reference_number <> 'refused' AND (order_number <> '1001' OR state = 'pending')"
+    if connection.vendor == "sqlite":
+        execute(
+            f"CREATE TRIGGER refusal BEFORE UPDATE ON {TABLE}"
+            " WHEN NEW.reference_number = 'refused'"
+            " OR (NEW.order_number = '1001' AND NEW.state <> 'pending')"
+            " BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        )
+        yield
+        execute("DROP TRIGGER refusal")
+    else:
+        execute(f"ALTER TABLE {TABLE} ADD CONSTRAINT refusal CHECK ({condition})")
+        yield
+        execute(f"ALTER TABLE {TABLE} DROP CONSTRAINT refusal")
+
+
+def test_survives_rows_that_cannot_be_stored(komfortkasse, push, refusal):
+    record(numbers(100))
+    komfortkasse.on_request = lambda number: http_answer(
+        order_json(number=number, referenceNumber="refused" if number == "1002" else "K1234A")
+    )
+    worker = push("--watch", "0.2")
+
+    until(lambda: states() == {"removed": 99, "pending": 1})
+    time.sleep(1)
+
+    end(worker)
+    blank = RemovedOrder.objects.get(order_number="1002")
+    assert (blank.state, blank.reference_number, blank.attempts) == ("removed", "", 1)
+    left = RemovedOrder.objects.get(order_number="1001")
+    assert (left.state, left.attempts) == ("pending", 1)
+    assert not RemovedOrder.objects.due().exists(), "it is tried again when its lease ends"
+    assert RemovedOrder.objects.filter(reference_number="K1234A").count() == 98
+    assert set(komfortkasse.counts.values()) == {1}
+    assert "cannot be stored" in worker.log
+
+
+@pytest.mark.skipif(connection.vendor != "mysql", reason="only MySQL has halves of UTF-8")
+def test_survives_characters_that_mysql_cannot_store(komfortkasse, push):
+    column = f"ALTER TABLE {TABLE} MODIFY reference_number varchar(255) CHARACTER SET "
+    execute(column + "utf8mb3 NOT NULL DEFAULT ''")
+    try:
+        record(numbers(20))
+        komfortkasse.on_request = lambda number: http_answer(
+            order_json(number=number, referenceNumber="K😀" if number == "1002" else "K1234A")
+        )
+        worker = push()
+        assert worker.ended() == 0, worker.log
+    finally:
+        execute(column + "utf8mb4 NOT NULL DEFAULT ''")
+    assert states() == {"removed": 20}
+    assert RemovedOrder.objects.get(order_number="1002").reference_number == ""
+    assert RemovedOrder.objects.filter(reference_number="K1234A").count() == 19
+
+
+def test_survives_a_table_that_is_not_there_without_spinning(komfortkasse, push):
+    worker = push("--watch", "0.5")
+    time.sleep(1.5)
+    execute(f"ALTER TABLE {TABLE} RENAME TO elsewhere")
+    try:
+        until(lambda: "goes on in 0.5 seconds" in worker.log)
+        started, before = time.monotonic(), worker.log.count("goes on in")
+        time.sleep(3)
+        rounds = worker.log.count("goes on in") - before
+        assert 1 <= rounds <= (time.monotonic() - started) / 0.5 + 1
+    finally:
+        execute(f"ALTER TABLE elsewhere RENAME TO {TABLE}")
+    record(["1001"])
+    until(lambda: states() == {"removed": 1})
+    end(worker)
+
+
+def test_does_not_spin_while_komfortkasse_is_down(push, environment):
+    environment["API_URL"] = "http://127.0.0.1:9/api/v2"
+    record(numbers(1000))
+    worker = push("--watch", "0.5")
+    until(lambda: "left alone" in worker.log)
+    time.sleep(3)
+    end(worker)
+
+    rounds = worker.log.count("is left alone in this run")
+    assert 2 <= rounds <= 9
+    tried = RemovedOrder.objects.filter(attempts__gt=0).count()
+    assert tried <= rounds * 7

@@ -1,0 +1,344 @@
+"""Orders of an Oscar shop, placed by Oscar's own code and deleted in every way there is."""
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.contrib.sites.models import Site
+from django.core.management import call_command
+from django.db import connection, transaction
+from django.utils import timezone
+from oscar.core.loading import get_model
+from oscar.test import factories
+
+from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.removals import remove
+from tests.shops.page import Page
+
+Order = get_model("order", "Order")
+CHANGELIST = "/admin/order/order/"
+ACTION = "Remove selected Orders from Komfortkasse"
+
+
+@pytest.fixture
+def place(komfortkasse):
+    """Place an order through Oscar's OrderCreator, to be paid in some way."""
+
+    def place(method="Prepayment", **details):
+        order = factories.create_order(**details)
+        source_type, _ = get_model("payment", "SourceType").objects.get_or_create(name=method)
+        order.sources.create(source_type=source_type, amount_allocated=order.total_incl_tax)
+        return order
+
+    return place
+
+
+@pytest.fixture
+def staff(client, komfortkasse):
+    """A browser in which a member of the staff is logged in."""
+    client.force_login(get_user_model().objects.create_superuser("staff", "staff@example.org", "x"))
+    return client
+
+
+def change_page(order):
+    return f"/admin/order/order/{order.pk}/change/"
+
+
+def retry_now():
+    RemovedOrder.objects.pending().update(next_attempt_at=timezone.now())
+    call_command("komfortkasse_push", verbosity=0)
+
+
+def test_settings_are_right(komfortkasse):
+    call_command("check", fail_level="WARNING", tags=["compatibility"])
+    call_command("check")
+
+
+# Deleting
+
+
+def test_an_order_just_placed(place, told):
+    order = place()
+    order.delete()
+    told(order.number)
+
+
+def test_many_orders(place, told):
+    numbers = [place().number for _ in range(3)]
+    Order.objects.all().delete()
+    told(*numbers)
+
+
+def test_an_order_of_which_only_the_primary_key_is_known(place, told):
+    order = place()
+    Order(pk=order.pk).delete()
+    told(order.number)
+
+
+def test_an_order_without_its_fields(place, told):
+    order = place()
+    Order.objects.only("pk").get().delete()
+    told(order.number)
+
+
+def test_orders_without_their_fields(place, told):
+    orders = [place(), place()]
+    Order.objects.only("pk").all().delete()
+    told(*(order.number for order in orders))
+
+
+def test_a_number_changed_in_memory_only(place, told):
+    order = place()
+    number = order.number
+    order.number = "not saved"
+    order.delete()
+    told(number)
+
+
+@pytest.mark.parametrize(
+    "parent", ["user", "site", "basket", "billing_address", "shipping_address"]
+)
+def test_the_deletion_of_what_an_order_points_to_spares_it(place, komfortkasse, mirror, parent):
+    order = place(
+        user=factories.UserFactory(),
+        site=Site.objects.get_or_create(domain="other.example.org")[0],
+        billing_address=factories.BillingAddressFactory(),
+        shipping_address=factories.ShippingAddressFactory(),
+    )
+    getattr(order, parent).delete()
+    order.refresh_from_db()
+    assert getattr(order, parent) is None
+    assert komfortkasse.calls == mirror() == []
+
+
+def test_a_deletion_behind_django_is_not_seen_but_can_be_told(place, komfortkasse, mirror, told):
+    order = place()
+    order.sources.all().delete()
+    order.lines.all().delete()
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM order_order WHERE id = %s", [order.pk])
+    assert komfortkasse.calls == mirror() == []
+    remove(order.number, shop="default")
+    told(order.number, via="code")
+
+
+def test_a_rollback(place, komfortkasse, mirror):
+    order = place()
+    with pytest.raises(RuntimeError), transaction.atomic():
+        order.delete()
+        raise RuntimeError
+    assert Order.objects.exists()
+    assert komfortkasse.calls == mirror() == []
+
+
+def test_a_request_that_fails_after_the_deletion(place, client, komfortkasse, mirror):
+    order = place()
+    client.raise_request_exception = False
+    assert client.get(f"/delete-and-fail/{order.pk}/").status_code == 500
+    assert Order.objects.exists()
+    assert komfortkasse.calls == mirror() == []
+
+
+def test_nothing_is_sent_before_the_commit(place, komfortkasse, mirror, told):
+    order = place()
+    number = order.number
+    with transaction.atomic():
+        order.delete()
+        assert komfortkasse.calls == []
+        assert mirror() == [(str(number), "pending")]
+    told(number)
+
+
+# Which orders
+
+
+def test_only_orders_paid_by_transfer(place, told):
+    numbers = [place("Prepayment").number, place("Invoice").number]
+    place("Credit card")
+    Order.objects.all().delete()
+    told(*numbers)
+
+
+def test_a_card_order_alone(place, komfortkasse, mirror):
+    place("Credit card").delete()
+    assert komfortkasse.calls == mirror() == []
+
+
+# Numbers that are given again
+
+
+def test_a_basket_placed_again_in_the_same_transaction(place, komfortkasse, mirror):
+    order = place()
+    basket, number = order.basket, order.number
+    with transaction.atomic():
+        order.delete()
+        basket.strategy = factories.Default()
+        basket.thaw()
+        assert place(basket=basket).number == number
+    assert komfortkasse.calls == []
+    assert mirror() == [(str(number), "superseded")]
+
+
+def test_a_basket_placed_again_while_komfortkasse_is_down(place, komfortkasse, mirror):
+    order = place()
+    basket, number = order.basket, order.number
+    komfortkasse.down = True
+    order.delete()
+    assert mirror() == [(str(number), "pending")]
+    basket.strategy = factories.Default()
+    basket.thaw()
+    assert place(basket=basket).number == number
+    komfortkasse.reset()
+    retry_now()
+    assert komfortkasse.calls == []
+    assert mirror() == [(str(number), "superseded")]
+
+
+def test_the_number_given_to_an_order_that_is_paid_by_card(place, komfortkasse, mirror):
+    order = place()
+    basket, number = order.basket, order.number
+    komfortkasse.down = True
+    order.delete()
+    basket.strategy = factories.Default()
+    basket.thaw()
+    place("Credit card", basket=basket)
+    komfortkasse.reset()
+    retry_now()
+    assert komfortkasse.numbers == [str(number)]
+    assert mirror() == [(str(number), "removed")]
+
+
+# Komfortkasse in trouble
+
+
+def test_an_order_that_komfortkasse_does_not_know(place, komfortkasse, mirror):
+    order = place()
+    komfortkasse.unknown = {str(order.number)}
+    order.delete()
+    assert komfortkasse.numbers == [str(order.number)]
+    assert mirror() == [(str(order.number), "unknown")]
+
+
+def test_an_outage(place, komfortkasse, mirror, staff):
+    order = place()
+    komfortkasse.down = True
+    page = Page.open(staff, f"/admin/order/order/{order.pk}/delete/")
+    assert page.press("Yes, I\N{RIGHT SINGLE QUOTATION MARK}m sure").url == CHANGELIST
+    assert not Order.objects.exists()
+    assert mirror() == [(str(order.number), "pending")]
+    komfortkasse.reset()
+    retry_now()
+    assert komfortkasse.numbers == [str(order.number)]
+    assert mirror() == [(str(order.number), "removed")]
+
+
+# Cancelling
+
+
+def test_a_cancellation_by_code(place, told):
+    order = place()
+    order.set_status("Cancelled")
+    told(order.number, via="code")
+
+
+def test_a_cancellation_in_the_dashboard(place, told, staff):
+    order = place()
+    response = staff.post(
+        f"/dashboard/orders/{order.number}/",
+        {"order_action": "change_order_status", "new_status": "Cancelled"},
+    )
+    assert response.status_code == 302
+    order.refresh_from_db()
+    assert order.status == "Cancelled"
+    told(order.number, via="code")
+
+
+def test_a_cancellation_of_a_card_order(place, komfortkasse, mirror):
+    place("Credit card").set_status("Cancelled")
+    assert komfortkasse.calls == mirror() == []
+
+
+def test_another_status(place, komfortkasse, mirror):
+    place().set_status("Processed")
+    assert komfortkasse.calls == mirror() == []
+
+
+def test_a_cancellation_that_is_rolled_back(place, komfortkasse, mirror):
+    with pytest.raises(RuntimeError), transaction.atomic():
+        place().set_status("Cancelled")
+        raise RuntimeError
+    assert komfortkasse.calls == mirror() == []
+
+
+# The admin
+
+
+def test_deleting_in_the_admin(place, told, staff):
+    order = place()
+    page = (
+        Page.open(staff, change_page(order))
+        .follow("Delete")
+        .press("Yes, I\N{RIGHT SINGLE QUOTATION MARK}m sure")
+    )
+    assert page.url == CHANGELIST
+    told(order.number)
+
+
+def test_deleting_many_in_the_admin(place, told, staff):
+    numbers = [place().number for _ in range(3)]
+    page = Page.open(staff, CHANGELIST).act("Delete selected Orders", Order.objects.all())
+    page.press("Yes, I\N{RIGHT SINGLE QUOTATION MARK}m sure")
+    assert not Order.objects.exists()
+    told(*numbers)
+
+
+def test_the_button_in_the_admin(place, told, staff):
+    order = place()
+    page = Page.open(staff, change_page(order)).follow("Remove from Komfortkasse")
+    assert str(order) in page.text
+    page = page.press("Remove 1 order")
+    assert page.url == change_page(order)
+    assert "1 removed" in page.text
+    assert Order.objects.exists()
+    told(order.number, via="admin")
+    assert LogEntry.objects.get().get_edited_object() == order
+
+
+def test_the_action_in_the_admin(place, told, staff):
+    numbers = [place().number, place().number]
+    by_card = place("Credit card")
+    page = Page.open(staff, CHANGELIST).act(ACTION, Order.objects.all())
+    assert f"Not handled by Komfortkasse (1):\n    {by_card}" in page.text
+    page = page.press("Remove 2 orders")
+    assert page.url == CHANGELIST
+    assert "2 removed" in page.text
+    assert Order.objects.count() == 3
+    told(*numbers, via="admin")
+    assert LogEntry.objects.count() == 2
+
+
+def test_the_button_while_komfortkasse_is_down(place, staff, komfortkasse, mirror):
+    order = place()
+    komfortkasse.down = True
+    page = Page.open(staff, change_page(order)).follow("Remove from Komfortkasse")
+    page.press("Remove 1 order")
+    assert mirror() == [(str(order.number), "pending")]
+    komfortkasse.reset()
+    retry_now()
+    assert komfortkasse.numbers == [str(order.number)]
+    assert mirror() == [(str(order.number), "removed")]
+
+
+def test_staff_without_the_permission(place, client, komfortkasse, mirror):
+    order = place()
+    user = get_user_model().objects.create_user("temp", "temp@example.org", "x", is_staff=True)
+    user.user_permissions.set(
+        Permission.objects.filter(codename__in=["view_order", "change_order", "delete_order"])
+    )
+    client.force_login(user)
+    page = Page.open(client, change_page(order))
+    assert "Remove from Komfortkasse" not in page.text
+    assert ACTION not in Page.open(client, CHANGELIST).text
+    url = change_page(order).replace("/change/", "/remove-from-komfortkasse/")
+    assert client.get(url).status_code == client.post(url).status_code == 403
+    assert komfortkasse.calls == mirror() == []

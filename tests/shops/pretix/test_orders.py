@@ -1,0 +1,352 @@
+"""Orders of two organizers on one pretix, placed and deleted through its API, pages and models.
+
+Nothing here opens a scope of django-scopes that pretix would not have opened by itself.
+"""
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.apps import apps
+from django.core.management import call_command
+from django.db import connection, transaction
+from django.db.models import ProtectedError
+from django.utils import timezone
+from django_scopes import ScopeError, scopes_disabled
+from pretix.base.models import Event, Order, Organizer, Team, User
+from pretix.base.shredder import EmailAddressShredder
+
+from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.removals import remove
+
+PLUGINS = "store,pretix.plugins.banktransfer"
+
+
+class Store:
+    """An organizer with an event in test mode, spoken to through pretix's API."""
+
+    def __init__(self, client, slug):
+        self.client = client
+        self.slug = slug
+        organizer = Organizer.objects.create(name=slug, slug=slug, plugins=PLUGINS)
+        with scopes_disabled():
+            self.event = Event.objects.create(
+                organizer=organizer,
+                name="Fair",
+                slug="fair",
+                date_from=timezone.now() + timedelta(days=30),
+                currency="EUR",
+                plugins="pretix.plugins.banktransfer",
+                testmode=True,
+                live=True,
+            )
+            self.item = self.event.items.create(name="Ticket", default_price="22.38")
+            quota = self.event.quotas.create(name="All", size=None)
+            quota.items.add(self.item)
+            team = Team.objects.create(
+                organizer=organizer,
+                name="Staff",
+                all_events=True,
+                all_event_permissions=True,
+                all_organizer_permissions=True,
+            )
+            self.token = team.tokens.create(name="API").token
+            self.user = User.objects.create_user(f"{slug}@example.org", "secret")
+            team.members.add(self.user)
+        self.api = f"/api/v1/organizers/{slug}/events/fair/orders/"
+        self.control = f"/control/event/{slug}/fair/"
+
+    def call(self, method, path="", data=None):
+        return self.client.generic(
+            method,
+            self.api + path,
+            json.dumps(data or {}),
+            content_type="application/json",
+            headers={"Authorization": f"Token {self.token}"},
+        )
+
+    def place(self, provider="banktransfer", *, testmode=True):
+        """Place an order and return its code."""
+        answer = self.call(
+            "POST",
+            data={
+                "email": "max@example.org",
+                "locale": "en",
+                "testmode": testmode,
+                "status": "n",
+                "payment_provider": provider,
+                "positions": [{"item": self.item.pk, "price": "22.38"}],
+            },
+        )
+        assert answer.status_code == 201, answer.content
+        return answer.json()["code"]
+
+    def log_in(self):
+        self.client.post("/control/login", {"email": self.user.email, "password": "secret"})
+        return self.client
+
+
+@pytest.fixture
+def berlin(client, komfortkasse):
+    return Store(client, "berlin")
+
+
+@pytest.fixture
+def vienna(client, komfortkasse):
+    return Store(client, "vienna")
+
+
+@pytest.fixture
+def by_code(settings):
+    """Reports the field ``code`` instead of the property ``full_code``."""
+    settings.KOMFORTKASSE = {
+        city: {**shop, "ORDER_NUMBER": "code"} for city, shop in settings.KOMFORTKASSE.items()
+    }
+
+
+def get(code):
+    with scopes_disabled():
+        return Order.objects.get(code=code)
+
+
+def exists(code):
+    with scopes_disabled():
+        return Order.objects.filter(code=code).exists()
+
+
+def shown():
+    return sorted(RemovedOrder.objects.values_list("shop", "order_number", "state"))
+
+
+def test_settings_are_right(komfortkasse):
+    call_command("check", fail_level="WARNING")
+
+
+def test_there_is_no_scope(komfortkasse):
+    with pytest.raises(ScopeError):
+        Order.objects.all()
+
+
+def test_there_is_no_admin():
+    assert not apps.is_installed("django.contrib.admin")
+
+
+# Test orders, deleted by pretix
+
+
+def test_deleting_through_the_api(berlin, told):
+    code = berlin.place()
+    assert berlin.call("DELETE", f"{code}/").status_code == 204
+    assert not exists(code)
+    told(f"FAIR-{code}", shop="berlin")
+
+
+def test_deleting_on_the_page(berlin, told):
+    code = berlin.place()
+    answer = berlin.log_in().post(f"{berlin.control}orders/{code}/delete")
+    assert answer.status_code == 302
+    assert not exists(code)
+    told(f"FAIR-{code}", shop="berlin")
+
+
+def test_leaving_test_mode(berlin, told):
+    codes = [berlin.place() for _ in range(3)]
+    kept = berlin.place(testmode=False)
+    berlin.log_in().post(f"{berlin.control}live/", {"testmode": "false", "delete": "yes"})
+    assert not any(map(exists, codes))
+    assert exists(kept)
+    told(*(f"FAIR-{code}" for code in codes), shop="berlin")
+
+
+def test_all_of_an_event_s_orders_as_pretix_deletes_them(berlin, vienna, told):
+    codes = [berlin.place(), berlin.place()]
+    vienna.place()
+    with scopes_disabled():
+        berlin.event.delete_all_orders(really=True)
+    assert not any(map(exists, codes))
+    told(*(f"FAIR-{code}" for code in codes), shop="berlin")
+
+
+def test_two_organizers(berlin, vienna, komfortkasse):
+    here, there = berlin.place(), vienna.place()
+    berlin.call("DELETE", f"{here}/")
+    vienna.call("DELETE", f"{there}/")
+    assert sorted(komfortkasse.calls) == [
+        ("key-of-berlin", f"FAIR-{here}"),
+        ("key-of-vienna", f"FAIR-{there}"),
+    ]
+    assert shown() == [
+        ("berlin", f"FAIR-{here}", "removed"),
+        ("vienna", f"FAIR-{there}", "removed"),
+    ]
+
+
+def test_another_payment_provider(berlin, komfortkasse, mirror):
+    code = berlin.place("manual")
+    komfortkasse.unknown = {f"FAIR-{code}"}
+    assert berlin.call("DELETE", f"{code}/").status_code == 204
+    assert komfortkasse.calls == [("key-of-berlin", f"FAIR-{code}")]
+    assert mirror() == [(f"FAIR-{code}", "unknown")]
+
+
+def test_an_order_that_is_no_test(berlin, komfortkasse, mirror):
+    code = berlin.place(testmode=False)
+    assert berlin.call("DELETE", f"{code}/").status_code == 403
+    assert exists(code)
+    assert komfortkasse.calls == mirror() == []
+
+
+def test_an_outage(berlin, komfortkasse):
+    code = berlin.place()
+    komfortkasse.down = True
+    assert berlin.call("DELETE", f"{code}/").status_code == 204
+    assert shown() == [("berlin", f"FAIR-{code}", "pending")]
+    komfortkasse.reset()
+    RemovedOrder.objects.update(next_attempt_at=timezone.now())
+    call_command("komfortkasse_push", verbosity=0)
+    assert komfortkasse.calls == [("key-of-berlin", f"FAIR-{code}")]
+    assert shown() == [("berlin", f"FAIR-{code}", "removed")]
+
+
+# Deleted by a shop's own code
+
+
+def test_payments_protect_their_order(berlin, komfortkasse, mirror):
+    order = get(berlin.place())
+    with pytest.raises(ProtectedError), scopes_disabled():
+        order.delete()
+    assert komfortkasse.calls == mirror() == []
+
+
+def strip(order):
+    """Delete what protects an order."""
+    with scopes_disabled():
+        order.transactions.all().delete()
+        order.all_positions.all().delete()
+        order.payments.all().delete()
+
+
+def test_an_order_without_a_scope(by_code, berlin, told):
+    order = get(berlin.place())
+    strip(order)
+    order.delete()
+    told(order.code, shop="berlin")
+
+
+def test_only_the_primary_key_is_known(by_code, berlin, told):
+    order = get(berlin.place())
+    strip(order)
+    Order(pk=order.pk).delete()
+    told(order.code, shop="berlin")
+
+
+def test_many_orders_of_two_organizers(by_code, berlin, vienna, komfortkasse):
+    here, there = [berlin.place(), berlin.place()], [vienna.place()]
+    for code in here + there:
+        strip(get(code))
+    with scopes_disabled():
+        Order.objects.all().delete()
+    expected = [("berlin", code) for code in here] + [("vienna", code) for code in there]
+    assert sorted(komfortkasse.calls) == sorted((f"key-of-{city}", code) for city, code in expected)
+    assert shown() == sorted((city, code, "removed") for city, code in expected)
+
+
+def test_a_cascade(by_code, berlin, vienna, told):
+    codes = [berlin.place(), berlin.place()]
+    vienna.place()
+    for code in codes:
+        strip(get(code))
+    with scopes_disabled():
+        berlin.event.quotas.all().delete()
+        berlin.event.items.all().delete()
+        berlin.event.delete()
+    assert not any(map(exists, codes))
+    told(*codes, shop="berlin")
+
+
+def test_a_number_that_is_given_again(by_code, berlin, vienna, komfortkasse):
+    order = get(berlin.place())
+    strip(order)
+    with transaction.atomic():
+        order.delete()
+        again = get(berlin.place())
+        again.code = order.code
+        again.save()
+    # The worker reads the payments of the living order, outside of any scope.
+    assert komfortkasse.calls == []
+    assert shown() == [("berlin", order.code, "superseded")]
+
+
+def test_a_number_that_lives_on_at_the_other_organizer(by_code, berlin, vienna, komfortkasse):
+    order, other = get(berlin.place()), get(vienna.place())
+    strip(order)
+    other.code = order.code
+    other.save()
+    order.delete()
+    assert komfortkasse.calls == [("key-of-berlin", order.code)]
+    assert shown() == [("berlin", order.code, "removed")]
+
+
+def test_a_rollback(by_code, berlin, komfortkasse, mirror):
+    order = get(berlin.place())
+    strip(order)
+    with pytest.raises(RuntimeError), transaction.atomic():
+        order.delete()
+        raise RuntimeError
+    assert exists(order.code)
+    assert komfortkasse.calls == mirror() == []
+
+
+def test_a_deletion_behind_django_is_not_seen_but_can_be_told(berlin, komfortkasse, mirror, told):
+    order = get(berlin.place())
+    strip(order)
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM pretixbase_order WHERE id = %s", [order.pk])
+    assert komfortkasse.calls == mirror() == []
+    remove(f"FAIR-{order.code}", shop="berlin")
+    told(f"FAIR-{order.code}", via="code", shop="berlin")
+
+
+def test_shredded_addresses_leave_the_order_as_it_is(berlin, komfortkasse, mirror):
+    order = get(berlin.place())
+    with scopes_disabled():
+        EmailAddressShredder(berlin.event).shred_data()
+        order.refresh_from_db()
+    assert order.email is None
+    assert komfortkasse.calls == mirror() == []
+
+
+# Cancelling
+
+
+def test_a_cancellation_through_the_api(berlin, told):
+    code = berlin.place(testmode=False)
+    answer = berlin.call("POST", f"{code}/mark_canceled/", {"send_email": False})
+    assert answer.status_code == 200, answer.content
+    assert get(code).status == Order.STATUS_CANCELED
+    told(f"FAIR-{code}", via="code", shop="berlin")
+
+
+def test_a_cancellation_for_which_a_fee_is_due(berlin, komfortkasse, mirror):
+    code = berlin.place(testmode=False)
+    answer = berlin.call(
+        "POST", f"{code}/mark_canceled/", {"send_email": False, "cancellation_fee": "5.00"}
+    )
+    assert answer.status_code == 200, answer.content
+    assert get(code).status == Order.STATUS_PENDING
+    assert komfortkasse.calls == mirror() == []
+
+
+def test_a_cancellation_of_an_order_with_another_provider(berlin, komfortkasse, mirror):
+    code = berlin.place("manual", testmode=False)
+    berlin.call("POST", f"{code}/mark_canceled/", {"send_email": False})
+    assert get(code).status == Order.STATUS_CANCELED
+    assert komfortkasse.calls == mirror() == []
+
+
+def test_an_organizer_without_the_plugin(berlin, komfortkasse, mirror):
+    Organizer.objects.update(plugins="pretix.plugins.banktransfer")
+    code = berlin.place(testmode=False)
+    berlin.call("POST", f"{code}/mark_canceled/", {"send_email": False})
+    assert get(code).status == Order.STATUS_CANCELED
+    assert komfortkasse.calls == mirror() == []

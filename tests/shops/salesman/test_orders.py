@@ -1,0 +1,351 @@
+"""Orders of a Salesman shop, placed through its API and deleted in every way there is."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.core.management import call_command
+from django.db import connection, transaction
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from salesman.core.utils import get_salesman_model
+
+from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.removals import remove
+from shop.models import Product
+from tests.shops.page import Page
+
+Order = get_salesman_model("Order")
+LABEL = Order._meta.label_lower.replace(".", "_")
+CHANGELIST = f"admin:{LABEL}_changelist"
+ACTION = "Remove selected Orders from Komfortkasse"
+
+
+@pytest.fixture
+def place(komfortkasse):
+    """Place an order through the shop's API, as a customer does."""
+
+    def place(method="prepayment", user=None):
+        product = Product.objects.get_or_create(name="T-Shirt", code="1826353")[0]
+        customer = Client()
+        if user:
+            customer.force_login(user)
+        added = customer.post(
+            "/api/basket/", {"product_type": "shop.Product", "product_id": product.pk}
+        )
+        assert added.status_code == 201, added.content
+        details = {"email": "max@example.org", "shipping_address": "x", "billing_address": "x"}
+        placed = customer.post("/api/checkout/", {**details, "payment_method": method})
+        assert placed.status_code == 201, placed.content
+        return Order.objects.get(ref=placed.json()["url"])
+
+    return place
+
+
+@pytest.fixture
+def staff(client, komfortkasse):
+    """A browser in which a member of the staff is logged in."""
+    client.force_login(get_user_model().objects.create_superuser("staff", "staff@example.org", "x"))
+    return client
+
+
+def retry_now():
+    RemovedOrder.objects.pending().update(next_attempt_at=timezone.now())
+    call_command("komfortkasse_push", verbosity=0)
+
+
+def test_settings_are_right(komfortkasse):
+    call_command("check", fail_level="WARNING")
+
+
+# Deleting
+
+
+def test_an_order(place, told):
+    order = place()
+    order.delete()
+    told(order.ref)
+
+
+def test_many_orders(place, told):
+    numbers = [place().ref for _ in range(3)]
+    Order.objects.all().delete()
+    told(*numbers)
+
+
+def test_an_order_of_which_only_the_primary_key_is_known(place, told):
+    order = place()
+    Order(pk=order.pk).delete()
+    told(order.ref)
+
+
+def test_an_order_without_its_number(place, told):
+    order = place()
+    # Salesman's orders read some fields as soon as they are made: less than these is an error.
+    Order.objects.only("_extra", "status").get().delete()
+    told(order.ref)
+
+
+def test_orders_without_their_numbers(place, told):
+    orders = [place(), place()]
+    Order.objects.only("_extra", "status").all().delete()
+    told(*(order.ref for order in orders))
+
+
+def test_a_number_changed_in_memory_only(place, told):
+    order = place()
+    number, order.ref = order.ref, "not saved"
+    order.delete()
+    told(number)
+
+
+def test_the_deletion_of_the_customer_spares_the_order(place, komfortkasse, mirror):
+    user = get_user_model().objects.create_user("max")
+    order = place(user=user)
+    user.delete()
+    order.refresh_from_db()
+    assert order.user is None
+    assert komfortkasse.calls == mirror() == []
+
+
+def test_a_deletion_behind_django_is_not_seen_but_can_be_told(place, komfortkasse, mirror, told):
+    order = place()
+    order.items.all().delete()
+    with connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM {Order._meta.db_table} WHERE id = %s", [order.pk])
+    assert komfortkasse.calls == mirror() == []
+    remove(order.ref, shop="default")
+    told(order.ref, via="code")
+
+
+def test_a_rollback(place, komfortkasse, mirror):
+    order = place()
+    with pytest.raises(RuntimeError), transaction.atomic():
+        order.delete()
+        raise RuntimeError
+    assert Order.objects.exists()
+    assert komfortkasse.calls == mirror() == []
+
+
+def test_nothing_is_sent_before_the_commit(place, komfortkasse, mirror, told):
+    order = place()
+    with transaction.atomic():
+        order.delete()
+        assert komfortkasse.calls == []
+        assert mirror() == [(order.ref, "pending")]
+    told(order.ref)
+
+
+# Which orders
+
+
+def test_only_orders_paid_by_transfer(place, told):
+    numbers = [place().ref, place().ref]
+    place("card")
+    Order.objects.all().delete()
+    told(*numbers)
+
+
+def test_the_method_that_an_order_was_really_paid_by(place, told):
+    by_card, by_transfer = place("prepayment"), place("card")
+    by_card.pay(by_card.total, "1", "card")
+    by_transfer.pay(by_transfer.total, "2", "prepayment")
+    Order.objects.all().delete()
+    told(by_transfer.ref)
+
+
+# Numbers that are given again
+
+
+def test_the_number_of_a_deleted_order_is_given_again(place, komfortkasse, mirror):
+    order = place()
+    komfortkasse.down = True
+    order.delete()
+    assert mirror() == [(order.ref, "pending")]
+    assert place().ref == order.ref
+    komfortkasse.reset()
+    retry_now()
+    assert komfortkasse.calls == []
+    assert mirror() == [(order.ref, "superseded")]
+
+
+def test_the_number_is_given_again_in_the_same_transaction(place, komfortkasse, mirror):
+    order = place()
+    with transaction.atomic():
+        order.delete()
+        assert place().ref == order.ref
+    assert komfortkasse.calls == []
+    assert mirror() == [(order.ref, "superseded")]
+
+
+def test_the_number_is_given_to_an_order_that_is_paid_by_card(place, komfortkasse, mirror):
+    order = place()
+    komfortkasse.down = True
+    order.delete()
+    assert place("card").ref == order.ref
+    komfortkasse.reset()
+    retry_now()
+    assert komfortkasse.numbers == [order.ref]
+    assert mirror() == [(order.ref, "removed")]
+
+
+# Komfortkasse in trouble
+
+
+def test_an_order_that_komfortkasse_does_not_know(place, komfortkasse, mirror):
+    order = place()
+    komfortkasse.unknown = {order.ref}
+    order.delete()
+    assert komfortkasse.numbers == [order.ref]
+    assert mirror() == [(order.ref, "unknown")]
+
+
+def test_an_outage(place, komfortkasse, mirror):
+    order = place()
+    komfortkasse.down = True
+    order.delete()
+    assert mirror() == [(order.ref, "pending")]
+    komfortkasse.reset()
+    retry_now()
+    assert komfortkasse.numbers == [order.ref]
+    assert mirror() == [(order.ref, "removed")]
+
+
+# Cancelling
+
+
+def test_a_cancellation_by_code(place, told):
+    order = place()
+    order.status = "CANCELLED"
+    order.save()
+    told(order.ref, via="code")
+
+
+def test_a_cancellation_in_the_api(place, told, staff):
+    order = place()
+    response = staff.put(
+        f"/api/orders/{order.ref}/status/", {"status": "CANCELLED"}, "application/json"
+    )
+    assert response.status_code == 200, response.content
+    told(order.ref, via="code")
+
+
+def test_a_cancellation_in_the_admin(place, told, staff):
+    order = place()
+    page = Page.open(staff, change_page(order)).press("Save", status="CANCELLED")
+    assert page.url == reverse(CHANGELIST)
+    order.refresh_from_db()
+    assert order.status == "CANCELLED"
+    told(order.ref, via="code")
+
+
+def test_a_cancellation_of_a_card_order(place, komfortkasse, mirror):
+    order = place("card")
+    order.status = "CANCELLED"
+    order.save()
+    assert komfortkasse.calls == mirror() == []
+
+
+def test_another_status(place, komfortkasse, mirror):
+    order = place()
+    order.status = "PROCESSING"
+    order.save()
+    assert komfortkasse.calls == mirror() == []
+
+
+# The admin
+
+
+def change_page(order):
+    return reverse(f"admin:{LABEL}_change", args=[order.pk])
+
+
+def test_deleting_in_the_admin_stays_forbidden(place, staff, komfortkasse, mirror):
+    order = place()
+    assert "Delete" not in Page.open(staff, change_page(order)).links
+    url = reverse(f"admin:{LABEL}_delete", args=[order.pk])
+    assert staff.post(url, {"post": "yes"}).status_code == 403
+    assert Order.objects.exists()
+    assert komfortkasse.calls == mirror() == []
+
+
+def test_the_button_in_the_admin(place, told, staff):
+    order = place()
+    page = Page.open(staff, change_page(order)).follow("Remove from Komfortkasse")
+    assert str(order) in page.text
+    page = page.press("Remove 1 order")
+    assert page.url == change_page(order)
+    assert "1 removed" in page.text
+    assert Order.objects.exists()
+    told(order.ref, via="admin")
+    assert LogEntry.objects.get().get_edited_object() == order
+
+
+def test_the_action_in_the_admin(place, told, staff):
+    numbers = [place().ref, place().ref]
+    by_card = place("card")
+    page = Page.open(staff, reverse(CHANGELIST)).act(ACTION, Order.objects.all())
+    assert f"Not handled by Komfortkasse (1):\n    {by_card}" in page.text
+    page = page.press("Remove 2 orders")
+    assert page.url == reverse(CHANGELIST)
+    assert "2 removed" in page.text
+    assert Order.objects.count() == 3
+    told(*numbers, via="admin")
+    assert LogEntry.objects.count() == 2
+
+
+def test_the_button_while_komfortkasse_is_down(place, staff, komfortkasse, mirror):
+    order = place()
+    komfortkasse.down = True
+    page = Page.open(staff, change_page(order)).follow("Remove from Komfortkasse")
+    page.press("Remove 1 order")
+    assert mirror() == [(str(order.ref), "pending")]
+    komfortkasse.reset()
+    retry_now()
+    assert komfortkasse.numbers == [str(order.ref)]
+    assert mirror() == [(str(order.ref), "removed")]
+
+
+def test_staff_without_the_permission(place, client, komfortkasse, mirror):
+    order = place()
+    user = get_user_model().objects.create_user("temp", "temp@example.org", "x", is_staff=True)
+    user.user_permissions.set(
+        Permission.objects.filter(codename__in=["view_order", "change_order", "delete_order"])
+    )
+    client.force_login(user)
+    page = Page.open(client, change_page(order))
+    assert "Remove from Komfortkasse" not in page.text
+    assert ACTION not in Page.open(client, reverse(CHANGELIST)).text
+    url = change_page(order).replace("/change/", "/remove-from-komfortkasse/")
+    assert client.get(url).status_code == client.post(url).status_code == 403
+    assert komfortkasse.calls == mirror() == []
+
+
+def test_salesman_s_own_refund_button_stays(place, staff):
+    order = place("card")
+    order.pay(order.total, "1", "card")
+    links = Page.open(staff, change_page(order)).links
+    assert links["Refund order"] == reverse("admin:salesman_order_refund", args=[order.pk])
+    assert "Remove from Komfortkasse" in links
+
+
+def test_without_salesman_s_own_admin():
+    """``SALESMAN_ADMIN_REGISTER = False``: the shop starts, its checks are content."""
+    checked = subprocess.run(
+        [sys.executable, "-m", "django", "check"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            "SALESMAN_ADMIN_REGISTER": "no",
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        },
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert "no issues" in checked.stdout
