@@ -72,7 +72,7 @@ def pauses(using: str) -> dict[str, datetime]:
 
 def _count(using: str) -> Overview:
     rows = RemovedOrder.objects.using(using).order_by()
-    received = rows.filter(amount_paid__gt=0).values_list("currency")
+    received = rows.filter(amount_paid__gt=0).order_by("currency").values_list("currency")
     return Overview(
         counted_at=timezone.now(),
         states=dict(rows.values_list("state").annotate(Count("pk"))),
