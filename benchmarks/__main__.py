@@ -55,7 +55,7 @@ def _options() -> argparse.Namespace:
 
 
 def _databases() -> list[AbstractContextManager[str]]:
-    found = [databases.sqlite()]
+    found: list[AbstractContextManager[str]] = [databases.sqlite()]
     if "POSTGRES_URL" in os.environ or _is_there(databases.DEFAULT_POSTGRES_URL):
         urls = [os.environ.get("POSTGRES_URL", databases.DEFAULT_POSTGRES_URL)]
     else:

@@ -33,15 +33,12 @@ def on_server(url: str) -> Iterator[str]:
     connection = _connect(url)
     name = connection.ops.quote_name(_NAME)
     utf8 = " CHARACTER SET utf8mb4" if connection.vendor == "mysql" else ""
-    with connection.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name}{utf8}")
+    _execute(connection, f"CREATE DATABASE {name}{utf8}")
     try:
         # A public method, as of every named tuple.
         yield urlunsplit(urlsplit(url)._replace(path=f"/{_NAME}"))  # noqa: SLF001
     finally:
-        with connection.cursor() as cursor:
-            cursor.execute(f"DROP DATABASE {name}")
-        connection.close()
+        _execute(connection, f"DROP DATABASE {name}")
 
 
 def describe(url: str) -> tuple[str, str]:
@@ -53,6 +50,13 @@ def describe(url: str) -> tuple[str, str]:
     name = connection.display_name
     connection.close()
     return name, version
+
+
+def _execute(connection: BaseDatabaseWrapper, sql: str) -> None:
+    # Nothing stays open: it might be lost during the minutes in between.
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+    connection.close()
 
 
 def _connect(url: str) -> BaseDatabaseWrapper:

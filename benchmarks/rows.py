@@ -144,5 +144,17 @@ def indexes(model: type[models.Model]) -> dict[str, str]:
     return {
         name: ", ".join(constraint["columns"])
         for name, constraint in constraints.items()
-        if constraint["index"]
+        if constraint["index"] and not constraint["primary_key"]
     }
+
+
+def explain(query: models.QuerySet[Any]) -> str:
+    """Return how the database finds the rows of a query; of MySQL, the keys that it uses."""
+    if connection.vendor != "mysql":
+        return query.explain()
+    # Its plan names as well the keys that it might have used.
+    sql, parameters = query.query.sql_with_params()
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {sql}", parameters)
+        position = [column[0] for column in cursor.description].index("key")
+        return " ".join(str(row[position]) for row in cursor.fetchall())

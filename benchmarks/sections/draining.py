@@ -23,8 +23,8 @@ _IN_PARALLEL = {"sqlite": 0.8, "postgresql": 0.7, "mysql": 0.7}
 def measure(*, quick: bool) -> dict[str, str]:
     cells = _at_once(count=200 if quick else 2000, rounds=1 if quick else 5)
     for latency, concurrency, at_least, count in (
-        (0.05, 4, 0.95, 40 if quick else 600),
-        (0.02, 16, _IN_PARALLEL[connection.vendor], 160 if quick else 4000),
+        (0.05, 4, 0.95, 40 if quick else 400),
+        (0.02, 16, _IN_PARALLEL[connection.vendor], 160 if quick else 2400),
     ):
         row = f"answers after {latency * 1000:.0f} ms, CONCURRENCY {concurrency}"
         cells[row] = _against_latency(

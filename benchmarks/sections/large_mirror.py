@@ -75,7 +75,7 @@ def _relative(times: Times, variant: str) -> tuple[float, str]:
 
 def _plan(query: QuerySet[RemovedOrder]) -> str:
     """Return what the index is on that the database uses, or its plan where it uses none."""
-    plan = query.explain()
+    plan = rows.explain(query)
     used = [
         columns
         for name, columns in rows.indexes(RemovedOrder).items()

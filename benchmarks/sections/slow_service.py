@@ -1,5 +1,6 @@
 """How long a web request takes beside a Komfortkasse that does not come to an end."""
 
+from collections.abc import Callable
 from statistics import median
 
 from django.core.handlers.wsgi import WSGIHandler
@@ -57,7 +58,11 @@ def _request(path: str, count: int, url: str, *, budget: float) -> float:
     rows.make_orders(count)
 
     def answer() -> None:
-        handler(environ, lambda status, headers: None).close()
+        handler(environ, _start_response).close()
 
     with rows.shop(API_URL=url, REQUEST_BUDGET=budget):
         return timed(answer)
+
+
+def _start_response(*arguments: object) -> Callable[[bytes], object]:
+    return lambda data: None
