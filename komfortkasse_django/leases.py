@@ -125,7 +125,7 @@ def settle(leases: Sequence[Lease], *, using: str, until: float = 0.0) -> list[L
         if _commit(leases, using, until):
             return list(leases)
     except DatabaseError as error:
-        if _will_pass(error, using):
+        if will_pass(error, using):
             raise
     # Which of them were lost or cannot be stored can only be told one by one.
     return [lease for lease in leases if _settle_alone(lease, using, until)]
@@ -136,7 +136,7 @@ def _settle_alone(lease: Lease, using: str, until: float) -> bool:
     try:
         return _commit([lease], using, until)
     except DatabaseError as error:
-        if _will_pass(error, using):
+        if will_pass(error, using):
             raise
         logger.exception("Order %s: Komfortkasse's answer cannot be stored, only its outcome", row)
     for name in _ANSWERED:
@@ -145,7 +145,7 @@ def _settle_alone(lease: Lease, using: str, until: float) -> bool:
     try:
         return _commit([lease], using, until)
     except DatabaseError as error:
-        if _will_pass(error, using):
+        if will_pass(error, using):
             raise
         logger.exception("Order %s: nothing can be stored; it will be sent again", row)
         return False
@@ -178,13 +178,13 @@ def patiently(act: Callable[[], _Result], *, using: str, until: float) -> _Resul
         try:
             return act()
         except Error as error:
-            if time.monotonic() + pause > until or not _will_pass(error, using):
+            if time.monotonic() + pause > until or not will_pass(error, using):
                 raise
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-def _will_pass(error: Error, using: str) -> bool:
+def will_pass(error: Error, using: str) -> bool:
     """Whether the same may succeed a moment later. A connection that broke is closed for it."""
     connection = connections[using]
     if connection.connection is None or not connection.is_usable():

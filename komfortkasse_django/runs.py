@@ -12,6 +12,7 @@ from decimal import Decimal
 from queue import Empty, SimpleQueue
 from threading import Lock
 
+from django.db import Error
 from django.dispatch import Signal
 from django.utils import timezone
 
@@ -25,7 +26,7 @@ from komfortkasse_django.exceptions import (
     OrderNotFound,
     ServiceUnavailable,
 )
-from komfortkasse_django.leases import Lease, claim, patiently, settle
+from komfortkasse_django.leases import Lease, claim, patiently, settle, will_pass
 from komfortkasse_django.models import LONGEST_PAUSE, RemovedOrder, RetryAfter, get_field
 from komfortkasse_django.schema import Order
 from komfortkasse_django.signals import order_removed, removal_failed
@@ -198,11 +199,18 @@ class Run:
         deletions = [
             lease for lease in leases if lease.row.requested_via == RemovedOrder.RequestedVia.DELETE
         ]
-        in_use, unclear = self._look_up([lease.row.order_number for lease in deletions])
+        in_use, errors = self._look_up([lease.row.order_number for lease in deletions])
+        if errors:
+            reason = f"The shop's own code failed for {len(errors)} of {len(deletions)} orders"
+            logger.error(
+                "Shop %r: %s", self.shop.alias, reason, exc_info=next(iter(errors.values()))
+            )
+            if len(errors) == len(deletions) > 1:
+                self._halt(logging.ERROR, reason)
         done = []
         for lease in deletions:
-            if lease.row.order_number in unclear:
-                _postpone(lease.row, unclear[lease.row.order_number])
+            if error := errors.get(lease.row.order_number):
+                _postpone(lease.row, f"The shop's own code failed: {type(error).__name__}")
                 done.append(lease)
             elif lease.row.order_number in in_use:
                 _finish(lease.row, State.SUPERSEDED)
@@ -210,8 +218,8 @@ class Run:
         self._settle(dict.fromkeys(done))
         return [lease for lease in leases if lease not in done]
 
-    def _look_up(self, numbers: list[str]) -> tuple[set[str], dict[str, str]]:
-        """Those of ``numbers`` that are in use again, and those of which nobody knows, with why."""
+    def _look_up(self, numbers: list[str]) -> tuple[set[str], dict[str, Exception]]:
+        """Those of ``numbers`` that are in use again, and why it cannot be told of others."""
         if not numbers:
             return set(), {}
         try:
@@ -221,18 +229,17 @@ class Run:
                 until=self._patience(),
             )
         except Exception as error:
+            if isinstance(error, Error) and will_pass(error, self.using):
+                raise  # to ask for fewer is no help
             if len(numbers) == 1:
-                logger.exception(
-                    "Shop %r: cannot tell whether an order number is in use", self.shop.alias
-                )
-                return set(), {numbers[0]: f"The shop's own code failed: {type(error).__name__}"}
+                return set(), {numbers[0]: error}
         else:
             return in_use, {}
         # Halve them until the bad ones are alone, or they would keep all the others waiting.
         half = len(numbers) // 2
-        in_use, unclear = self._look_up(numbers[:half])
-        more_in_use, more_unclear = self._look_up(numbers[half:])
-        return in_use | more_in_use, unclear | more_unclear
+        in_use, errors = self._look_up(numbers[:half])
+        more_in_use, more_errors = self._look_up(numbers[half:])
+        return in_use | more_in_use, errors | more_errors
 
     def _patience(self) -> float:
         """Until when to go on where the database does not let us: no longer than a lease allows."""

@@ -82,7 +82,7 @@ def test_killed_at_chosen_moments(komfortkasse, push):
 
 
 def test_killed_at_random_moments(komfortkasse, push):
-    count, kills = 2500, 12
+    count, kills = 4000, 12  # more than the killed workers claim
     record(numbers(count))
     komfortkasse.on_request = lambda number: time.sleep(LATENCY)
     settled = []

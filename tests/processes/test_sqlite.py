@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite has one writer"),
 ]
 
-ORDERS = 600
+ORDERS = 300
 
 
 @pytest.mark.parametrize("way", ["single", "atomic", "bulk"])
