@@ -43,6 +43,8 @@ from komfortkasse_django.summaries import obstacle
 from komfortkasse_django.troubles import trouble_of
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from django.contrib.admin.options import _FieldsetSpec, _ListDisplayT
     from django.utils.functional import _StrOrPromise
 
@@ -129,12 +131,12 @@ class RemovedOrderAdmin(ModelAdmin):
             "order_number",
             *shop,
             "state_badge",
-            "payment_status_label",
-            "reference_number",
+            "next_attempt",
             "amount_with_currency",
             "received",
+            "payment_status_label",
+            "reference_number",
             "requested",
-            "next_attempt",
         ]
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
@@ -214,6 +216,7 @@ class RemovedOrderAdmin(ModelAdmin):
                 "amount_with_currency",
                 "received",
             ]
+        finished = ["finished"] if obj.finished_at else []
         fieldsets: list[tuple[_StrOrPromise | None, Any]] = [
             (
                 _("What happened"),
@@ -221,7 +224,7 @@ class RemovedOrderAdmin(ModelAdmin):
             ),
             (
                 _("What Komfortkasse says"),
-                {"fields": ["state_badge", "outcome", *answer, "finished"]},
+                {"fields": ["state_badge", "outcome", *answer, *finished]},
             ),
             (_("What happens next"), {"fields": ["next_step"]}),
         ]
@@ -243,10 +246,8 @@ class RemovedOrderAdmin(ModelAdmin):
         return markup.exact_and_ago(row.created_at)
 
     @admin.display(description=_("finished at"))
-    def finished(self, row: RemovedOrder) -> str:
-        if row.finished_at is None:
-            return self.get_empty_value_display()
-        return markup.exact_and_ago(row.finished_at)
+    def finished(self, row: RemovedOrder) -> SafeString:
+        return markup.exact_and_ago(cast("datetime", row.finished_at))
 
     @admin.display(description=_("outcome"))
     def outcome(self, row: RemovedOrder) -> str:

@@ -165,7 +165,6 @@ class OrderAdminMixin(_Base):
         if confirmed == selection.fingerprint and selection.orders:
             self._remove(request, selection)
             return None
-        request.current_app = self.admin_site.name
         return TemplateResponse(
             request,
             "komfortkasse_django/confirm_removal.html",

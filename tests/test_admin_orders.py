@@ -10,6 +10,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.sites import all_sites
@@ -22,6 +23,7 @@ from django.urls import reverse
 from komfortkasse_django import order_admin
 from komfortkasse_django.admin import OrderAdminMixin
 from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.selections import Selection
 from tests.komfortkasse import error
 from tests.shop.admin import ArchivedOrderAdmin, OrderAdmin, staff_site
 from tests.shop.models import ArchivedOrder, Customer, GiftOrder, IntegerOrder, Order
@@ -217,6 +219,17 @@ class TestFromTheList:
 
         assert "None of the selected orders" in text(again)
         assert not RemovedOrder.objects.exists()
+
+
+def test_the_order_of_the_orders_does_not_matter():
+    """A list may be sorted by what many orders have in common."""
+    orders = [(Order(pk=pk), [("default", f"100{pk}")]) for pk in (1, 2)]
+
+    fingerprints = {
+        Selection("default", found).fingerprint for found in (orders, orders[::-1], orders[:1])
+    }
+
+    assert len(fingerprints) == 2
 
 
 class TestLeftOut:
@@ -439,6 +452,17 @@ class TestOutcomes:
 
         assert not RemovedOrder.objects.exists()
         assert komfortkasse.numbers == []
+
+    def test_what_cannot_be_told_has_happened_all_the_same(
+        self, staff, order, komfortkasse, monkeypatch, caplog
+    ):
+        monkeypatch.setattr(order_admin, "report", None)
+
+        done = confirm(staff, staff.get(removal_url(order)))
+
+        assert done.status_code == 302
+        assert komfortkasse.numbers == ["1001"]
+        assert "_remove.<locals>.tell" in caplog.text
 
     @pytest.mark.django_db(transaction=True, databases=["default", "other"])
     def test_with_a_mirror_elsewhere(self, staff, order, komfortkasse, settings):
@@ -666,6 +690,17 @@ class TestAttachment:
 
         assert {site: dict(site._registry) for site in (admin.site, staff_site)} == before
 
+    def test_not_where_the_admin_is_not_installed(self, monkeypatch):
+        attached = []
+        monkeypatch.setattr(order_admin, "attach", lambda: attached.append(True))
+        config = apps.get_app_config("komfortkasse_django")
+
+        config.ready()
+        assert attached == [True]
+        monkeypatch.setattr(apps, "is_installed", lambda name: False)
+        config.ready()
+        assert attached == [True]
+
     def test_passes_djangos_own_checks(self):
         assert run_checks() == []
 
@@ -699,6 +734,15 @@ class TestWhatIsAttached:
 
         assert not site.is_registered(Order)
         assert not self.is_extended(site, Customer)
+
+    def test_a_class_within_another_keeps_its_full_name(self, site):
+        site.register(Order, self.PlainAdmin)
+
+        order_admin.attach()
+
+        assert self.is_extended(site, Order)
+        extended = type(site.get_model_admin(Order))
+        assert extended.__qualname__ == "TestWhatIsAttached.PlainAdmin"
 
     @pytest.mark.parametrize("option", ["EXTEND_ORDER_ADMIN", "ENABLED"])
     def test_not_where_it_is_switched_off(self, site, configure, option):

@@ -1,0 +1,89 @@
+"""Who works in the shop, and what they find there."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+from django.contrib.auth.models import Permission, User
+from django.utils import timezone
+
+from komfortkasse_django.models import RemovedOrder
+from sandbox.models import SandboxOrder
+from shop.models import Customer, Order
+
+PASSWORD = "a long password"
+
+
+def hire(*permissions: str) -> User:
+    """Somebody who may do what the permissions say; everything where there is none."""
+    user = User.objects.create_user("erika", password=PASSWORD, is_staff=True, first_name="Erika")
+    user.is_superuser = not permissions
+    user.save()
+    for permission in permissions:
+        app, codename = permission.split(".")
+        user.user_permissions.add(
+            Permission.objects.get(content_type__app_label=app, codename=codename)
+        )
+    return user
+
+
+def log_in(page, user: User) -> None:
+    page.goto("/admin/login/")
+    page.locator("#id_username").fill(user.username)
+    page.locator("#id_password").fill(PASSWORD)
+    page.locator("input[type=submit]").click()
+    page.wait_for_url("**/admin/")
+
+
+def place(number: str, *, method: str = Order.PaymentMethod.PREPAYMENT, **known: object) -> Order:
+    """Place an order, of which Komfortkasse knows as well."""
+    customer, _ = Customer.objects.get_or_create(name="Max Mustermann", email="max@example.org")
+    order = Order.objects.create(
+        number=number, customer=customer, payment_method=method, total=Decimal("39.90")
+    )
+    attributes = {
+        "date": "25-04-2026",
+        "type": "PREPAYMENT",
+        "amount": 39.9,
+        "currency": "EUR",
+        "billing": {"lastName": "Mustermann", "countryCode": "DE"},
+        "referenceNumber": f"K{number}A",
+        "paymentStatus": "UNPAID",
+    }
+    SandboxOrder.objects.create(number=number, attributes={**attributes, **known})
+    return order
+
+
+def remember() -> None:
+    """Fill the mirror with something of everything."""
+    now = timezone.now()
+    answered = {"currency": "EUR", "attempts": 1, "next_attempt_at": None}
+    rows = [
+        ("1001", "removed", 4000, {"payment_status": "DISAPPEARED", "amount": "39.90"}),
+        ("1002", "removed", 1500, {"payment_status": "DISAPPEARED", "amount": "54.00"}),
+        ("1003", "unknown", 300, {}),
+        ("1004", "superseded", 240, {}),
+        ("1005", "removed", 180, {"payment_status": "PAID", "amount": "17.50"}),
+        ("1006", "failed", 55, {"last_error": "Komfortkasse rejects the request (HTTP 400: ...)"}),
+        ("1007", "pending", 9, {"last_error": "No connection to Komfortkasse: timed out"}),
+        ("1008", "pending", 1, {}),
+    ]
+    for number, state, minutes, attributes in rows:
+        when = now - timedelta(minutes=minutes)
+        row = RemovedOrder(
+            shop="default",
+            order_number=number,
+            state=state,
+            requested_via="admin" if number == "1005" else "delete",
+            created_at=when,
+            finished_at=None if state in {"pending", "failed"} else when,
+            **{**answered, **attributes},
+        )
+        if state == "removed":
+            row.reference_number = f"K{number}A"
+        if number == "1002":
+            row.amount_paid = Decimal("54.00")
+        if number == "1007":
+            row.attempts, row.next_attempt_at = 3, now + timedelta(minutes=3, seconds=30)
+        if number == "1008":
+            row.attempts, row.next_attempt_at = 0, now
+        row.save()

@@ -1,0 +1,265 @@
+"""What staff do in the example shop's admin."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from komfortkasse_django.models import RemovedOrder
+from sandbox.models import Outage, SandboxOrder
+from shop.models import Order
+from tests.browser.people import hire, place, remember
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MIRROR = "/admin/komfortkasse_django/removedorder/"
+ORDERS = "/admin/shop/order/"
+NBSP = "\N{NO-BREAK SPACE}"
+DARK = "rgb(18, 18, 18)"  # --body-bg of Django's dark theme
+
+
+def is_removed(number: str) -> bool:
+    """Whether Komfortkasse was told."""
+    return SandboxOrder.objects.get(number=number).removed_at is not None
+
+
+def messages(page):
+    return page.locator(".messagelist")
+
+
+def choose(page, action: str) -> None:
+    """Choose an action of the list for what is checked."""
+    page.locator("select[name=action]").first.select_option(action)
+    page.get_by_role("button", name=re.compile("^(Go|Ausführen|Run)$")).first.click()
+
+
+def start(visit, user, path: str, **options: object):
+    """Open a page without the sidebar, which would leave little room for it."""
+    page = visit(user, path, **options)
+    page.locator("#toggle-nav-sidebar").click()
+    return page
+
+
+def test_a_deleted_order_is_in_the_mirror(visit):
+    order = place("1015")
+    page = visit(hire(), f"{ORDERS}{order.pk}/delete/")
+    page.locator("#content input[type=submit]").click()
+    expect(messages(page)).to_contain_text("deleted successfully")
+
+    page.goto(MIRROR)
+
+    row = page.locator("#result_list tbody tr")
+    expect(row).to_contain_text("1015")
+    expect(row.locator(".komfortkasse-badge")).to_have_text("removed")
+    expect(row).to_contain_text("K1015A")
+    expect(row).to_contain_text("Disappeared")
+    assert is_removed("1015")
+
+
+def test_the_action_on_the_list(visit, take):
+    place("1016")
+    place("1017", method="paypal")
+    place("1018")
+    place("1019")
+    RemovedOrder.objects.create(
+        shop="default", order_number="1018", state="unknown", requested_via="delete"
+    )
+    user = hire("shop.view_order", "komfortkasse_django.remove_order")
+    page = start(visit, user, ORDERS)
+    for number in ("1016", "1017", "1018"):
+        page.get_by_role("row", name=number).get_by_role("checkbox").check()
+
+    choose(page, "remove_from_komfortkasse")
+
+    content = page.locator("#content")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Remove from Komfortkasse")
+    expect(content).to_contain_text("Shall Komfortkasse remove these 2 orders?")
+    expect(content).to_contain_text("Not handled by Komfortkasse (1): 1017")
+    expect(page.get_by_role("row", name="1018")).to_contain_text("unknown to Komfortkasse")
+    assert not is_removed("1016")
+    take(page, "confirmation")
+
+    page.get_by_role("button", name="Remove 2 orders").click()
+
+    expect(messages(page)).to_have_text("Komfortkasse: 2 removed.")
+    assert page.url.endswith(ORDERS)
+    assert is_removed("1016")
+    assert is_removed("1018")
+    assert not is_removed("1017")
+    assert not is_removed("1019")
+    assert Order.objects.count() == 4
+
+
+def test_the_button_on_the_form(visit, take):
+    order = place("1015")
+    page = start(visit, hire(), f"{ORDERS}{order.pk}/change/")
+    button = page.get_by_role("link", name="Remove from Komfortkasse")
+    expect(button).to_be_visible()
+    take(page, "order")
+
+    button.click()
+    page.get_by_role("link", name="Back, without removing anything").click()
+    assert page.url.endswith(f"{ORDERS}{order.pk}/change/")
+    assert not is_removed("1015")
+
+    page.get_by_role("link", name="Remove from Komfortkasse").click()
+    page.get_by_role("button", name="Remove 1 order").click()
+
+    expect(messages(page)).to_have_text("Komfortkasse: 1 removed.")
+    assert is_removed("1015")
+    page.get_by_role("link", name="History").click()
+    expect(page.locator("#change-history")).to_contain_text("Asked Komfortkasse to remove it.")
+
+
+def test_the_keyboard_is_enough(visit):
+    order = place("1015")
+    page = visit(hire(), f"{ORDERS}{order.pk}/change/")
+    page.get_by_role("link", name="Remove from Komfortkasse").focus()
+    page.keyboard.press("Enter")
+    button = page.get_by_role("button", name="Remove 1 order")
+    expect(button).to_be_visible()
+
+    for _ in range(40):
+        if button.evaluate("element => element === document.activeElement"):
+            break
+        page.keyboard.press("Tab")
+    assert button.evaluate("element => getComputedStyle(element).outlineStyle") != "none" or (
+        button.evaluate("element => element.matches(':focus-visible')")
+    )
+    page.keyboard.press("Enter")
+
+    expect(messages(page)).to_have_text("Komfortkasse: 1 removed.")
+
+
+def test_without_javascript(visit):
+    order = place("1015")
+    page = visit(hire(), java_script_enabled=False)
+
+    page.goto(f"{ORDERS}{order.pk}/change/")
+    page.get_by_role("link", name="Remove from Komfortkasse").click()
+    page.get_by_role("button", name="Remove 1 order").click()
+
+    expect(messages(page)).to_have_text("Komfortkasse: 1 removed.")
+    assert is_removed("1015")
+
+
+def test_trying_again_after_an_outage(visit):
+    outage = Outage.objects.create()
+    place("1015").delete()
+    page = visit(hire("komfortkasse_django.view_removedorder", "komfortkasse_django.remove_order"))
+    page.goto(MIRROR)
+    page.get_by_role("link", name="1015").click()
+    expect(page.locator("#content")).to_contain_text("out of order or overloaded")
+
+    page.get_by_role("button", name="Try again").click()
+
+    expect(messages(page)).to_contain_text("1 will be tried again in")
+    outage.delete()
+    page.get_by_role("button", name="Try again").click()
+    expect(messages(page)).to_have_text("Komfortkasse: 1 removed.")
+    expect(page.get_by_role("button", name="Try again")).to_have_count(0)
+    assert is_removed("1015")
+
+
+def test_trying_several_again(visit):
+    outage = Outage.objects.create()
+    for number in ("1015", "1016"):
+        place(number).delete()
+    outage.delete()
+    page = visit(hire(), MIRROR)
+    page.locator("#action-toggle").check()
+
+    choose(page, "try_again")
+
+    expect(messages(page)).to_have_text("Komfortkasse: 2 removed.")
+
+
+def test_the_overview_leads_to_the_rows(visit, take):
+    remember()
+    page = start(visit, hire(), MIRROR)
+    expect(page.get_by_role("region", name="Overview")).to_contain_text(
+        "54.00\N{NO-BREAK SPACE}EUR"
+    )
+    take(page, "mirror")
+
+    page.get_by_role("link", name="1 failed").click()
+
+    expect(page.locator("#result_list tbody tr")).to_have_count(1)
+    page.get_by_role("link", name="1006").click()
+    expect(page.locator("#content")).to_contain_text("Nothing happens by itself")
+    take(page, "removal")
+
+
+def test_german(visit, take):
+    remember()
+    page = start(visit, hire(), MIRROR, locale="de-DE")
+    region = page.get_by_role("region", name="Übersicht")
+    expect(region).to_contain_text("2 ausstehend")
+    expect(region).to_contain_text("entfernt, obwohl schon Geld eingegangen war")
+    expect(page.locator("#result_list")).to_contain_text("in 4 Minuten")
+    expect(page.locator("#result_list")).to_contain_text("vor 2 Tagen")
+    take(page, "mirror-german")
+
+    order = place("1015")
+    page.goto(f"{ORDERS}{order.pk}/change/")
+    page.get_by_role("link", name="Aus Komfortkasse entfernen").click()
+    page.get_by_role("button", name="1 Bestellung entfernen").click()
+    expect(messages(page)).to_have_text("Komfortkasse: 1 entfernt.")
+
+
+def test_the_dark_theme(visit):
+    remember()
+    page = visit(hire(), MIRROR, color_scheme="dark")
+
+    def style(selector: str, name: str) -> str:
+        return page.locator(selector).first.evaluate(
+            "(element, name) => getComputedStyle(element)[name]", name
+        )
+
+    assert style("body", "backgroundColor") == DARK
+    for selector in (".komfortkasse-counts a", ".komfortkasse-badge", ".komfortkasse-bad a"):
+        assert style(selector, "color") == "rgb(238, 238, 238)", selector
+        assert style(selector, "backgroundColor") not in {"rgb(255, 255, 255)", "rgba(0, 0, 0, 0)"}
+
+
+@pytest.mark.parametrize("path", [MIRROR, f"{ORDERS}{{}}/remove-from-komfortkasse/"])
+def test_on_a_narrow_screen_only_tables_scroll(visit, path):
+    remember()
+    order = place("a very long order number of 40 characters")
+    page = visit(hire(), path.format(order.pk), viewport={"width": 400, "height": 800})
+
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def test_from_right_to_left(visit):
+    remember()
+    page = visit(hire(), MIRROR, locale="ar")
+
+    badge = page.locator(".komfortkasse-badge").first
+    assert badge.evaluate("element => getComputedStyle(element).borderRightWidth") == "4px"
+    assert badge.evaluate("element => getComputedStyle(element).borderLeftWidth") == "1px"
+
+
+def test_without_the_permission(visit):
+    order = place("1015")
+    remember()
+    user = hire("shop.view_order", "shop.change_order", "komfortkasse_django.view_removedorder")
+    page = visit(user, f"{ORDERS}{order.pk}/change/")
+    expect(page.get_by_role("link", name="History")).to_be_visible()
+    expect(page.get_by_role("link", name="Remove from Komfortkasse")).to_have_count(0)
+
+    page.goto(ORDERS)
+    expect(page.locator("select[name=action]")).not_to_contain_text("Komfortkasse")
+    page.goto(f"{MIRROR}?state=failed")
+    page.get_by_role("link", name="1006").click()
+    expect(page.locator("#content")).to_contain_text("Nothing happens by itself")
+    expect(page.get_by_role("button", name="Try again")).to_have_count(0)
+
+
+def test_a_page_that_is_forbidden(visit, shop):
+    order = place("1015")
+    page = visit(hire("shop.view_order"))
+
+    answer = page.request.get(f"{shop}{ORDERS}{order.pk}/remove-from-komfortkasse/")
+
+    assert answer.status == 403
