@@ -10,20 +10,27 @@ from komfortkasse_django.conf import Shop, shops
 
 if django.VERSION >= (6, 0):
     from django.tasks import task, task_backends
+    from django.tasks.backends.immediate import ImmediateBackend
     from django.tasks.base import Task
 else:
     from django_tasks import task, task_backends  # type: ignore[assignment,import-not-found,no-redef,unused-ignore]
+    from django_tasks.backends.immediate import (  # type: ignore[assignment,import-not-found,no-redef,unused-ignore]
+        ImmediateBackend,
+    )
     from django_tasks.base import Task  # type: ignore[assignment,import-not-found,no-redef,unused-ignore]
 
 
-def _needs_own_task_class(shop: Shop) -> bool:
-    return task_backends[shop.task_backend].task_class is not Task
+def _fitness(shop: Shop) -> tuple[bool, bool]:
+    """How well the shop's backend serves to define a task that others are to run as well."""
+    backend = task_backends[shop.task_backend]
+    return backend.task_class is not Task, not isinstance(backend, ImmediateBackend)
 
 
 # A task is bound to some backend and queue from the start, and both have to exist. Other backends
 # run it as well, but one that has its own class of tasks, as one for Celery does to tell the
-# worker of them, runs no others. Shops that are switched off count: a worker imports this anyway.
-_shop = max(shops().values(), key=_needs_own_task_class)
+# worker of them, runs no others; and nobody checks the queue of an immediate one, which is not
+# used. Shops that are switched off count: a worker imports this anyway.
+_shop = max(shops().values(), key=_fitness)
 
 
 @task(backend=_shop.task_backend, queue_name=_shop.task_queue)

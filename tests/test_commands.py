@@ -104,8 +104,8 @@ class TestPush:
         assert exit_code("komfortkasse_push") == 1
 
         told = capsys.readouterr().err
-        assert "shop gone is still due: KOMFORTKASSE has no such shop any more" in told
-        assert "shop off is still due: it is switched off by ENABLED" in told
+        assert "shop gone is still due: the shop gone is not in the settings any more" in told
+        assert "shop off is still due: the shop off is switched off in the settings" in told
 
     @pytest.mark.django_db(transaction=True, databases=["default", "other"])
     def test_database(self, komfortkasse):

@@ -137,3 +137,23 @@ def test_task_is_of_the_class_that_a_backend_needs(settings, configure, monkeypa
     assert isinstance(task, CeleryLikeTask)
     assert (task.backend, task.queue_name) == ("celery", "shop")
     assert isinstance(task.using(backend="default", queue_name="default"), CeleryLikeTask)
+
+
+def test_task_is_not_defined_for_a_backend_that_runs_none(
+    enqueued, settings, configure, monkeypatch
+):
+    """The queue of an immediate backend is never used, and may be missing there."""
+    immediate = {"BACKEND": f"{FRAMEWORK}.backends.immediate.ImmediateBackend"}
+    settings.TASKS = {**settings.TASKS, "default": immediate}
+    shop = {**settings.KOMFORTKASSE["default"], "TASK_QUEUE": "shop"}
+    configure(
+        aliases={
+            "a": {**shop, "ORDER_FILTER": lambda order: False},
+            "b": {**shop, "TASK_BACKEND": "slow"},
+        }
+    )
+    monkeypatch.delitem(sys.modules, "komfortkasse_django.background", raising=False)
+
+    Order.objects.create(number="1001").delete()
+
+    assert len(enqueued("slow")) == 1

@@ -18,7 +18,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from komfortkasse_django import removals
-from komfortkasse_django.conf import shops
 from komfortkasse_django.management.arguments import (
     add_database,
     add_shop,
@@ -27,7 +26,7 @@ from komfortkasse_django.management.arguments import (
 )
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
 from komfortkasse_django.runs import PushResult
-from komfortkasse_django.summaries import summarize
+from komfortkasse_django.summaries import obstacle, summarize
 
 logger = logging.getLogger("komfortkasse_django")
 
@@ -178,11 +177,8 @@ def _count_due(using: str, shop: str | None) -> dict[str, int]:
 
 def _obstacle(alias: str, result: PushResult) -> str:
     """Why the push left removals of the shop where they are, if it had to."""
-    if alias not in shops():
-        return _("KOMFORTKASSE has no such shop any more: name it again to send them")
-    if not shops()[alias].enabled:
-        return _("it is switched off by ENABLED")
-    return result.stopped.get(alias, "")
+    # Removals of a shop that Komfortkasse asked to pause are not due.
+    return obstacle(alias, {}) or result.stopped.get(alias, "")
 
 
 @contextmanager
