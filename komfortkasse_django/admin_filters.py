@@ -8,9 +8,9 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from komfortkasse_django.conf import shops
+from komfortkasse_django.markup import payment_statuses
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
 from komfortkasse_django.overview import overdue
-from komfortkasse_django.schema import PaymentStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,11 +60,11 @@ class PaymentStatusFilter(_Filter):
     def lookups(
         self, request: HttpRequest, model_admin: "ModelAdmin[Any]"
     ) -> "Iterable[tuple[str, _StrOrPromise]]":
-        return [*PaymentStatus.choices, ("other", _("other"))]
+        return [*payment_statuses().items(), ("other", _("other"))]
 
     def apply(self, rows: RemovedOrderQuerySet, value: str) -> RemovedOrderQuerySet:
         if value == "other":
-            return rows.exclude(payment_status__in=["", *PaymentStatus.values])
+            return rows.exclude(payment_status__in=["", *payment_statuses()])
         return super().apply(rows, value)
 
 

@@ -18,8 +18,7 @@ from django.core.checks import Warning as CheckWarning
 from django.db import models, router
 from django.utils.module_loading import import_string
 
-from komfortkasse_django.client import MAX_DEADLINE, Client
-from komfortkasse_django.conf import KEYS, Shop, shops
+from komfortkasse_django.conf import KEYS, MAX_DEADLINE, Shop, shops
 from komfortkasse_django.models import mirror_database
 
 _EXAMPLE = 'Write KOMFORTKASSE = {"default": {"API_KEY": "...", "ORDER_MODEL": "app.Order"}}.'
@@ -117,6 +116,9 @@ def check_api_key(shop: Shop) -> Iterator[CheckMessage]:
 
 def check_api_url(shop: Shop) -> Iterator[CheckMessage]:
     """An API URL that is none, or that would send the key in clear over a network."""
+    # Late, as in removals.push: the checks are imported by every process.
+    from komfortkasse_django.client import Client
+
     at = _at(shop, "API_URL")
     hint = f'Write it as "{Shop.api_url}".'
     try:

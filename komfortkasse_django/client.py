@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit
 
 from . import __version__
+from .conf import DEFAULT_API_URL, DEFAULT_DEADLINE, MAX_DEADLINE
 from .exceptions import (
     AuthenticationFailed,
     InvalidRequest,
@@ -23,9 +24,6 @@ from .schema import Order, read_object
 if TYPE_CHECKING:
     from ._http import Answer, Session
 
-DEFAULT_API_URL = "https://ssl.komfortkasse.eu/api/v2"
-DEFAULT_DEADLINE = 10.0
-MAX_DEADLINE = 86_400.0
 MAX_NUMBER_LENGTH = 255
 MAX_ERROR_LENGTH = 500
 

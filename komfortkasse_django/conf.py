@@ -14,6 +14,10 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Field, Model
 from django.utils.module_loading import import_string
 
+DEFAULT_API_URL = "https://ssl.komfortkasse.eu/api/v2"
+DEFAULT_DEADLINE = 10.0  # seconds
+MAX_DEADLINE = 86_400.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shop:
@@ -25,8 +29,8 @@ class Shop:
     order_number: str | Callable[[Any], Any] = "number"
     order_filter: str | Callable[[Any], bool] | None = None
     enabled: bool = True
-    api_url: str = "https://ssl.komfortkasse.eu/api/v2"
-    deadline: float = 10
+    api_url: str = DEFAULT_API_URL
+    deadline: float = DEFAULT_DEADLINE
     request_budget: float = 3
     concurrency: int = 4
     task_backend: str = "default"

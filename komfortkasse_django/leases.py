@@ -92,10 +92,15 @@ def write_first(using: str) -> None:
 
     SQLite has no row locks. In its default mode a transaction that reads first is refused to write,
     without any waiting, once another has written; one that writes first, were it to no row, waits
-    for its turn.
+    for its turn. One that began IMMEDIATE or EXCLUSIVE has waited already.
     """
     connection = connections[using]
-    if not isinstance(connection, SQLite) or connection.is_in_memory_db():
+    if (
+        not isinstance(connection, SQLite)
+        or connection.is_in_memory_db()
+        or not connection.in_atomic_block
+        or connection.transaction_mode in {"IMMEDIATE", "EXCLUSIVE"}  # type: ignore[attr-defined]
+    ):
         return
     table, key = map(connection.ops.quote_name, (RemovedOrder._meta.db_table, "id"))
     with connection.cursor() as cursor:

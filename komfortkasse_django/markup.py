@@ -11,7 +11,6 @@ from django.utils.translation import gettext as _
 
 from komfortkasse_django.ages import ago, ahead
 from komfortkasse_django.models import RemovedOrder
-from komfortkasse_django.schema import PaymentStatus
 
 
 def badge(state: str) -> SafeString:
@@ -20,9 +19,17 @@ def badge(state: str) -> SafeString:
     return format_html('<span class="komfortkasse-badge komfortkasse-{}">{}</span>', state, label)
 
 
+def payment_statuses() -> dict[str, str]:
+    """Komfortkasse's own words for the statuses that this version knows."""
+    # Late, as in removals.push: the admin is imported by every process.
+    from komfortkasse_django.schema import PaymentStatus
+
+    return {status.value: str(status.label) for status in PaymentStatus}
+
+
 def payment_status(status: str) -> str:
     """Komfortkasse's own word for the status; one that this version does not know as it comes."""
-    return str(dict(PaymentStatus.choices).get(status, status))
+    return payment_statuses().get(status, status)
 
 
 def money(amount: Decimal, currency: str) -> str:

@@ -1,5 +1,6 @@
 """What the shop's database says of an order: its number, and whether a number is in use."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,9 +9,10 @@ from django.db import models, router
 from django.db.models import Model, QuerySet
 
 from komfortkasse_django.conf import Shop, concrete
-from komfortkasse_django.models import mirror_database
+from komfortkasse_django.models import get_field, mirror_database
 
-MAX_LENGTH = 255
+_MAX_LENGTH: int = get_field("order_number").max_length  # type: ignore[assignment]
+_NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 
 # Django 6.1: a queryset can forbid its instances to load anything later.
 _FETCH_RAISE = getattr(models, "FETCH_RAISE", object())
@@ -51,10 +53,10 @@ def clean_number(value: object) -> str | None:
     number = "" if value is None else str(value)
     if not number.strip():
         return None
-    if len(number) > MAX_LENGTH:
+    if len(number) > _MAX_LENGTH:
         raise ValueError(
             f"The order number {number[:32]!r}... has {len(number)} characters;"
-            f" at most {MAX_LENGTH} can be sent to Komfortkasse."
+            f" at most {_MAX_LENGTH} can be sent to Komfortkasse."
         )
     if not is_storable(number):
         raise ValueError(
@@ -66,7 +68,7 @@ def clean_number(value: object) -> str | None:
 
 def is_storable(text: str) -> bool:
     """Whether every database can hold ``text``: PostgreSQL has no NUL, none has lone surrogates."""
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+    return not _NOT_STORABLE.search(text)
 
 
 def in_use(shop: Shop, numbers: Iterable[str], *, mirror_at: str) -> set[str]:

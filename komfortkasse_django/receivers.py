@@ -17,17 +17,20 @@ from django.db.models.signals import post_delete, pre_delete
 
 from komfortkasse_django import removals
 from komfortkasse_django.conf import Shop, concrete, enabled_shops
-from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.leases import write_first
+from komfortkasse_django.models import RemovedOrder, mirror_database
 from komfortkasse_django.orders import number_of
 
 _Key = tuple[str, Any]  # alias, primary key: one row may be collected as two classes
+
+_Reads = dict[int, tuple[object, dict[_Key, str]]]  # by the id of an origin, which is kept beside
 
 _connected: dict[type[Model], list[Shop]] = {}
 
 # What was read in a ``delete()`` that has not written yet, by the atomic block the ``delete()``
 # opened and by its origin. When the block ends without a ``post_delete``, because another
 # receiver objected or the database did, the block is freed and this is gone with it.
-_read: WeakKeyDictionary[object, dict[int, tuple[object, dict[_Key, str]]]] = WeakKeyDictionary()
+_read: WeakKeyDictionary[object, _Reads] = WeakKeyDictionary()
 
 
 def connect() -> None:
@@ -66,12 +69,13 @@ def read(
     sender: type[Model], instance: Model, using: str, origin: object = None, **kwargs: object
 ) -> None:
     """Keep the order's numbers until its deletion is certain."""
+    reads = _reads_of_block(using)
     trusted = _was_fetched(instance, origin)
     for shop in _connected[sender]:
         number = number_of(shop, instance, using=using, trusted=trusted)
         if number is not None:
             scope = instance if origin is None else origin
-            _, numbers = _read.setdefault(_block(using), {}).setdefault(id(scope), (scope, {}))
+            _, numbers = reads.setdefault(id(scope), (scope, {}))
             numbers[shop.alias, instance.pk] = number
 
 
@@ -101,6 +105,15 @@ def _was_fetched(order: Model, origin: object) -> bool:
         getattr(origin, model._meta.pk.attname) == order.pk
     )
     return not is_part_of_origin
+
+
+def _reads_of_block(using: str) -> _Reads:
+    block = _block(using)
+    if block not in _read:
+        _read[block] = {}
+        if mirror_database(using) == using:  # or else there is no mirror to write to
+            write_first(using)
+    return _read[block]
 
 
 def _block(using: str) -> object:

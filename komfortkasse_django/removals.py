@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from django.db import connections, router, transaction
@@ -14,7 +15,9 @@ from django.db.models import Model, QuerySet
 from komfortkasse_django import orders
 from komfortkasse_django.conf import Shop, concrete, shops
 from komfortkasse_django.models import RemovedOrder, mirror_database
-from komfortkasse_django.runs import PushResult, Run
+
+if TYPE_CHECKING:
+    from komfortkasse_django.runs import PushResult
 
 logger = logging.getLogger("komfortkasse_django")
 
@@ -215,7 +218,7 @@ def push(
     budget: float | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     on_settled: Callable[[Sequence[RemovedOrder]], None] = lambda rows: None,
-) -> PushResult:
+) -> "PushResult":
     """Send what is due to Komfortkasse and store what it answers.
 
     ``using`` is the mirror's database, ``shop`` an alias; ``ids`` and ``limit`` restrict the rows,
@@ -227,6 +230,9 @@ def push(
     ``RuntimeError`` inside a transaction, also one that is managed by hand: HTTP has no place
     there.
     """
+    # Late: what speaks HTTP and reads answers takes longer to import than the rest of the app.
+    from komfortkasse_django.runs import PushResult, Run
+
     result = PushResult()
     ends_at = math.inf if budget is None else time.monotonic() + budget
     runs = [

@@ -15,6 +15,7 @@ from komfortkasse_django import removals
 from komfortkasse_django.client import Client
 from komfortkasse_django.management.commands import komfortkasse_push
 from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.runs import PushResult
 from tests.komfortkasse import error
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -237,24 +238,24 @@ class TestWatch:
         return acts
 
     def test_goes_on_until_it_is_told_to_stop(self, rounds, capsys):
-        pushed = mock.Mock(return_value=removals.PushResult())
+        pushed = mock.Mock(return_value=PushResult())
         pushed.return_value.states["removed"] = 3
-        rounds += [pushed, removals.PushResult, pushed]
+        rounds += [pushed, PushResult, pushed]
 
         call_command("komfortkasse_push", watch=0.01)
 
         assert capsys.readouterr().out == "3 removed\n3 removed\n"
 
     def test_seconds_may_be_parts_of_one(self, rounds):
-        rounds += [removals.PushResult] * 3
+        rounds += [PushResult] * 3
 
         assert exit_code("komfortkasse_push", "--watch", "0.01") == 0
         assert rounds == []
 
     def test_is_quiet_when_asked(self, rounds, capsys):
-        pushed = removals.PushResult()
+        pushed = PushResult()
         pushed.states["removed"] = 3
-        rounds += [lambda: pushed, removals.PushResult]
+        rounds += [lambda: pushed, PushResult]
 
         call_command("komfortkasse_push", watch=0.01, verbosity=0)
 
@@ -265,10 +266,10 @@ class TestWatch:
 
         def one_more():
             due("1002", shop="gone")
-            return removals.PushResult()
+            return PushResult()
 
-        rounds += [removals.PushResult, removals.PushResult, one_more, removals.PushResult]
-        rounds += [removals.PushResult]
+        rounds += [PushResult, PushResult, one_more, PushResult]
+        rounds += [PushResult]
 
         call_command("komfortkasse_push", watch=0.01)
 
@@ -279,7 +280,7 @@ class TestWatch:
         def fail():
             raise ZeroDivisionError
 
-        rounds += [fail, fail, removals.PushResult]
+        rounds += [fail, fail, PushResult]
 
         call_command("komfortkasse_push", watch=0.01)
 
@@ -288,7 +289,7 @@ class TestWatch:
 
     def test_reports_what_stays_due_once(self, rounds, caplog):
         due("1001", shop="gone")
-        rounds += [removals.PushResult] * 4
+        rounds += [PushResult] * 4
 
         call_command("komfortkasse_push", watch=0.01)
 
@@ -298,7 +299,7 @@ class TestWatch:
     def test_closes_connections_that_are_too_old(self, rounds, monkeypatch):
         closed = mock.Mock()
         monkeypatch.setattr(komfortkasse_push, "close_old_connections", closed)
-        rounds += [removals.PushResult] * 3
+        rounds += [PushResult] * 3
 
         call_command("komfortkasse_push", watch=0.01)
 
@@ -310,7 +311,7 @@ class TestWatch:
         def first():
             started.set()
             threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGTERM]).start()
-            return removals.PushResult()
+            return PushResult()
 
         rounds += [first, lambda: pytest.fail("began another round")]
 

@@ -128,13 +128,16 @@ def test_below_the_models_is_no_database(module):
     }
 
 
-def test_setup_does_not_import_requests():
-    """It costs 100 ms: only who makes a call pays for it."""
+@pytest.mark.parametrize(
+    "module", ["requests", "komfortkasse_django.schema", "komfortkasse_django.runs"]
+)
+def test_setup_does_not_import(module):
+    """They cost more than the rest of the app: only who makes a call pays for them."""
     done = subprocess.run(
         [
             sys.executable,
             "-c",
-            "import django, sys; django.setup(); print('requests' in sys.modules)",
+            f"import django, sys; django.setup(); print({module!r} in sys.modules)",
         ],
         env={
             "DJANGO_SETTINGS_MODULE": "tests.settings",

@@ -5,24 +5,34 @@ import sqlite3
 
 import pytest
 from django.db import OperationalError, connection, connections, transaction
+from django.db.models.signals import pre_delete
+from django.test.utils import CaptureQueriesContext
 
 from komfortkasse_django.leases import write_first
 from komfortkasse_django.models import RemovedOrder
+from tests.shop.models import Event, GiftOrder, Line, Order, TicketOrder
 
 pytestmark = pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite has one writer")
 
 
 @pytest.fixture
-def other_writer(tmp_path, django_db_blocker):
-    """Another process, beside the database ``file``, which is in SQLite's default mode."""
+def options():
+    """Options of the database ``file``: SQLite's default mode."""
+    return {"timeout": 0.1}
+
+
+@pytest.fixture
+def other_writer(tmp_path, django_db_blocker, options):
+    """Another process, beside the database ``file``."""
     path = tmp_path / "mirror.sqlite3"
     connections.settings["file"] = copy.deepcopy(connection.settings_dict) | {
         "NAME": str(path),
-        "OPTIONS": {"timeout": 0.1},
+        "OPTIONS": options,
     }
     with django_db_blocker.unblock():
         with connections["file"].schema_editor() as editor:
-            editor.create_model(RemovedOrder)
+            for model in (RemovedOrder, Event, Order, Line, GiftOrder, TicketOrder):
+                editor.create_model(model)
         other = sqlite3.connect(path, timeout=0.1)
         yield other
         other.close()
@@ -65,3 +75,52 @@ def test_who_writes_first_may_read_and_write(other_writer, journal):
         assert update() == 1
 
     assert RemovedOrder.objects.using("file").get().attempts == 1
+
+
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+@pytest.mark.parametrize(
+    "delete", [Order.delete, lambda order: Order.objects.using("file").delete()]
+)
+def test_a_deletion_is_not_refused(other_writer, configure, journal, delete):
+    """The number is read again, and a filter may read more."""
+    configure(ORDER_FILTER=lambda order: order.lines.count() == 0, REQUEST_BUDGET=0)
+    other_writer.execute(f"PRAGMA journal_mode={journal}")
+    order = Order.objects.using("file").create(number="1001")
+
+    def write_meanwhile(**kwargs):
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            insert(other_writer)
+
+    pre_delete.connect(write_meanwhile, sender=Order)
+    try:
+        delete(order)
+    finally:
+        pre_delete.disconnect(write_meanwhile, sender=Order)
+
+    assert RemovedOrder.objects.using("file").get().order_number == "1001"
+
+
+def statements_of_delete() -> list[str]:
+    for number in range(3):
+        Order.objects.using("file").create(number=number)
+    with CaptureQueriesContext(connections["file"]) as queries:
+        Order.objects.using("file").all().delete()
+    return [query["sql"] for query in queries]
+
+
+def test_it_costs_one_statement_per_deletion(other_writer, configure):
+    configure(REQUEST_BUDGET=0)
+
+    first = [sql for sql in statements_of_delete() if sql.startswith("UPDATE")]
+
+    assert len(first) == 1
+    assert first[0].endswith("WHERE 0")
+
+
+@pytest.mark.parametrize(
+    "options", [{"transaction_mode": "IMMEDIATE"}, {"transaction_mode": "EXCLUSIVE"}]
+)
+def test_it_costs_nothing_where_a_transaction_begins_as_the_writer(other_writer, configure):
+    configure(REQUEST_BUDGET=0)
+
+    assert not [sql for sql in statements_of_delete() if sql.startswith("UPDATE")]

@@ -40,6 +40,7 @@ def _run(code: str, **environment: str) -> float:
         [sys.executable, "-c", code],
         check=True,
         stdout=subprocess.PIPE,
-        env={**os.environ, **environment},
+        # Compiled once, as pip does with what it installs.
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **environment},
     )
     return float(result.stdout)
