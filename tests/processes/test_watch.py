@@ -186,7 +186,7 @@ def test_survives_an_alias_that_is_gone(komfortkasse, push):
 
     end(worker)
     assert all(number.startswith("A") for number in komfortkasse.numbers)
-    assert worker.log.count("KOMFORTKASSE has no such shop") == 1
+    assert worker.log.count("the shop gone is not in the settings any more") == 1
     assert RemovedOrder.objects.due().filter(shop="gone", attempts=0).count() == 10
 
 
