@@ -27,6 +27,6 @@ def peak(push, rows: int) -> int:
 def test_of_a_drain_is_flat(komfortkasse, push):
     few = peak(push, 1_000)
 
-    many = peak(push, 20_000)
+    many = peak(push, 50_000)
 
     assert many - few <= 8 * MIB
