@@ -15,6 +15,9 @@ from komfortkasse_django import removals
 from komfortkasse_django.conf import Shop
 
 _CHUNK = 100  # rows per task
+_PAUSE = 60.0  # seconds for which a backend is left alone that failed: failing may take some, too
+
+_paused_until: dict[str, float] = {}  # by alias of TASKS, on the monotonic clock
 
 
 class _Account:
@@ -35,7 +38,7 @@ def deliver(shop: Shop, ids: Sequence[int], *, using: str) -> None:
 
     A task carries row ids and is only a nudge: whatever becomes of it, the rows stay due until
     ``komfortkasse_push`` sends them. Raises what the task backend raises when it cannot be
-    reached.
+    reached; for a minute after that this process enqueues nothing.
     """
     if _runs_at_once(shop):
         _push_within_budget(shop, ids, using)
@@ -44,8 +47,14 @@ def deliver(shop: Shop, ids: Sequence[int], *, using: str) -> None:
     from komfortkasse_django.background import push_removed_orders
 
     task = push_removed_orders.using(backend=shop.task_backend, queue_name=shop.task_queue)
-    for start in range(0, len(ids), _CHUNK):
-        task.enqueue(using, shop.alias, list(ids[start : start + _CHUNK]))
+    if time.monotonic() < _paused_until.get(shop.task_backend, 0.0):
+        return
+    try:
+        for start in range(0, len(ids), _CHUNK):
+            task.enqueue(using, shop.alias, list(ids[start : start + _CHUNK]))
+    except Exception:
+        _paused_until[shop.task_backend] = time.monotonic() + _PAUSE
+        raise
 
 
 def _runs_at_once(shop: Shop) -> bool:

@@ -21,7 +21,10 @@ DummyBackend = import_string(f"{FRAMEWORK}.backends.dummy.DummyBackend")
 
 
 class BrokenBackend(DummyBackend):
+    attempts = 0
+
     def enqueue(self, *args, **kwargs):
+        type(self).attempts += 1
         raise ConnectionRefusedError("the broker is down")
 
 
@@ -34,8 +37,9 @@ class CeleryLikeBackend(DummyBackend):
 
 
 @pytest.fixture
-def enqueued(settings):
+def enqueued(settings, monkeypatch):
     """The results of a backend that only collects tasks, by its alias."""
+    monkeypatch.setattr(tasks, "_paused_until", {})
     dummy = {"BACKEND": f"{FRAMEWORK}.backends.dummy.DummyBackend"}
     settings.TASKS = {
         "default": dummy,
@@ -90,6 +94,28 @@ def test_broker_that_is_down_costs_the_shop_nothing(enqueued, configure, caplog)
     assert not Order.objects.exists()
     assert RemovedOrder.objects.due().count() == 1
     assert "the broker is down" in caplog.text
+
+
+def test_broker_that_is_down_is_left_alone_for_a_minute(enqueued, configure, monkeypatch):
+    """Finding out may take seconds, for each of many deletions."""
+    configure(TASK_BACKEND="down")
+    monkeypatch.setattr(BrokenBackend, "attempts", 0)
+    now = 1000.0
+    monkeypatch.setattr(tasks.time, "monotonic", lambda: now)
+
+    def delete() -> int:
+        Order.objects.create(number="1001").delete()
+        return BrokenBackend.attempts
+
+    assert [delete(), delete()] == [1, 1]
+    now += 59
+    assert delete() == 1
+    now += 2
+    assert delete() == 2
+    assert RemovedOrder.objects.due().count() == 4
+    configure(TASK_BACKEND="default")
+    Order.objects.create(number="1002").delete()
+    assert len(enqueued()) == 1
 
 
 def test_backend_that_does_not_exist_costs_the_shop_nothing(enqueued, configure, caplog):
