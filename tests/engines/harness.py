@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from django.db import connection
+
+from tests.readme import Recipe, recipe
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,13 +56,24 @@ class Payload:
 class Engine(ABC):
     """How one engine is run, and where its tasks lie."""
 
-    worker: Sequence[str]
+    commands: Recipe
+    """What the manual says to run, the worker last."""
     broker: str
     """The environment variable that says where the broker is."""
 
     def __init__(self, environment: dict[str, str]) -> None:
         self.environment = environment
         self.queue = environment["QUEUE"]
+
+    @property
+    def worker(self) -> Sequence[str]:
+        """The manual's worker, as arguments of ``python -m``, for the tests' queue."""
+        words = shlex.split(self.commands.lines[-1])
+        if words[0].startswith("DJANGO_SETTINGS_MODULE="):
+            del words[0]
+        if words[:2] == ["python", "manage.py"]:
+            words[:2] = ["django"]
+        return [self.queue if word == "default" else word for word in words]
 
     @abstractmethod
     def payloads(self) -> list[Payload]:
@@ -73,11 +87,8 @@ class Engine(ABC):
 class Database(Engine):
     """django-tasks-db."""
 
+    commands = recipe("In the database: django-tasks-db", 2)
     broker = "TASK_DATABASE_URL"
-
-    @property
-    def worker(self) -> Sequence[str]:
-        return ("django", "db_worker", "--queue-name", self.queue)
 
     def payloads(self) -> list[Payload]:
         with connection.cursor() as cursor:
@@ -95,11 +106,8 @@ class Database(Engine):
 class RQ(Engine):
     """django-tasks-rq."""
 
+    commands = recipe("Redis: django-tasks-rq", 2)
     broker = "REDIS_URL"
-
-    @property
-    def worker(self) -> Sequence[str]:
-        return ("django", "rqworker", "--job-class", "django_tasks_rq.Job", self.queue)
 
     def _connect(self):
         from redis import Redis
@@ -132,12 +140,8 @@ class RQ(Engine):
 class Celery(Engine):
     """django-tasks-fennel."""
 
+    commands = recipe("RabbitMQ and Celery: django-tasks-fennel", 2)
     broker = "RABBITMQ_URL"
-
-    @property
-    def worker(self) -> Sequence[str]:
-        app = ("celery", "--app", "django_tasks_fennel.app", "worker")
-        return (*app, "--queues", self.queue, "--concurrency", "2", "--loglevel", "INFO")
 
     def _connect(self):
         from kombu import Connection

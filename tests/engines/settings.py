@@ -1,9 +1,10 @@
-"""The tests' settings for one task engine, which the environment chooses and completes."""
+"""The tests' settings for one task engine: those of the manual, completed by the environment."""
 
 from importlib.util import find_spec
 
 import environ
 
+from tests.readme import recipe
 from tests.settings import *  # noqa: F403
 from tests.settings import INSTALLED_APPS, KOMFORTKASSE
 
@@ -12,35 +13,31 @@ env = environ.Env()
 ENGINE = env("ENGINE")
 QUEUE = env("QUEUE")
 
+RECIPES = {
+    "db": recipe("In the database: django-tasks-db", 1),
+    "rq": recipe("Redis: django-tasks-rq", 1),
+    "celery": recipe("RabbitMQ and Celery: django-tasks-fennel", 1),
+}
+
 DATABASES = {"default": env.db("DATABASE_URL")}
 if env("TASK_DATABASE_URL", default=""):
     DATABASES["tasks"] = env.db("TASK_DATABASE_URL")
     DATABASE_ROUTERS = ["tests.engines.routers.TaskRouter"]
 
-# The backport of the Tasks framework, which Django 6.0 and later do not need.
-if not find_spec("django.tasks"):
-    INSTALLED_APPS += ["django_tasks"]
+_recipe = RECIPES[ENGINE].with_apps(*INSTALLED_APPS)
+if find_spec("django.tasks"):
+    _recipe = _recipe.without_backport()
+_manual = _recipe.run({})
 
-INSTALLED_APPS += {
-    "db": ["django_tasks_db"],
-    "rq": ["django_rq"],
-    "celery": ["django_tasks_fennel"],
-}[ENGINE]
-TASKS = {
-    "default": {
-        "BACKEND": {
-            "db": "django_tasks_db.DatabaseBackend",
-            "rq": "django_tasks_rq.RQBackend",
-            "celery": "django_tasks_fennel.CeleryBackend",
-        }[ENGINE],
-        "QUEUES": [QUEUE],
-    }
-}
-
-RQ_QUEUES = {QUEUE: {"URL": env("REDIS_URL")}}
-
-CELERY_BROKER_URL = env("RABBITMQ_URL")
-CELERY_IMPORTS = ["komfortkasse_django.background"]
+# The queue and the services are the tests' own.
+INSTALLED_APPS = _manual["INSTALLED_APPS"]
+TASKS = {alias: backend | {"QUEUES": [QUEUE]} for alias, backend in _manual["TASKS"].items()}
+if ENGINE == "rq":
+    RQ_QUEUES = {QUEUE: _manual["RQ_QUEUES"]["default"] | {"URL": env("REDIS_URL")}}
+if ENGINE == "celery":
+    assert "CELERY_BROKER_URL" in _manual
+    CELERY_BROKER_URL = env("RABBITMQ_URL")
+    CELERY_IMPORTS = env.list("CELERY_IMPORTS", default=_manual["CELERY_IMPORTS"])
 
 KOMFORTKASSE["default"] |= {
     "API_URL": env("API_URL"),

@@ -1,7 +1,7 @@
 """What the tests of all shops share, as a pytest plugin: a Komfortkasse and the mirror.
 
 Komfortkasse listens on a real socket before Django reads the settings of the shop, which take its
-address and nothing else from here: all the rest is as in a shop that runs.
+address and the API keys from here: all the rest is as in a shop that runs.
 """
 
 import json
@@ -55,7 +55,13 @@ class Komfortkasse:
 
 _komfortkasse = Komfortkasse()
 _server = Server(_komfortkasse.serve)
-os.environ["KOMFORTKASSE_API_URL"] = _server.url
+os.environ |= {
+    "KOMFORTKASSE_API_URL": _server.url,
+    # Under the names that the manual gives them.
+    "KOMFORTKASSE_API_KEY": "key-of-the-shop",
+    "KOMFORTKASSE_API_KEY_BERLIN": "key-of-berlin",
+    "KOMFORTKASSE_API_KEY_VIENNA": "key-of-vienna",
+}
 
 
 def pytest_sessionstart() -> None:

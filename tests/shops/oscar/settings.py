@@ -1,8 +1,10 @@
 """A stock Oscar shop, configured as the recipe in the manual says."""
 
-import os
-
+import environ
 from oscar.defaults import *  # noqa: F403
+
+from tests.readme import recipe
+from tests.shops.manual import at_loopback
 
 DEBUG = False
 SECRET_KEY = "tests"
@@ -21,8 +23,7 @@ DATABASES = {
     }
 }
 
-INSTALLED_APPS = [
-    "django.contrib.admin",
+_apps = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.flatpages",
@@ -64,9 +65,11 @@ INSTALLED_APPS = [
     "haystack",
     "treebeard",
     "django_tables2",
-    "shop",
-    "komfortkasse_django",
 ]
+_recipe = recipe("django-oscar").with_apps(*_apps)
+_manual = _recipe.run({"env": environ.Env()}, "settings.py")
+INSTALLED_APPS = _manual["INSTALLED_APPS"]
+KOMFORTKASSE = at_loopback(_manual["KOMFORTKASSE"])
 
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -104,14 +107,4 @@ OSCAR_ORDER_STATUS_PIPELINE = {
     "Pending": ("Processed", "Cancelled"),
     "Processed": ("Cancelled",),
     "Cancelled": (),
-}
-
-KOMFORTKASSE = {
-    "default": {
-        "API_KEY": "key-of-the-oscar-shop",
-        "API_URL": os.environ["KOMFORTKASSE_API_URL"],
-        "ORDER_MODEL": "order.Order",
-        "ORDER_FILTER": "shop.komfortkasse.is_paid_by_transfer",
-        "REQUEST_BUDGET": 60,  # a busy machine must not change what the tests see
-    },
 }

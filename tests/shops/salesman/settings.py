@@ -2,6 +2,11 @@
 
 import os
 
+import environ
+
+from tests.readme import recipe
+from tests.shops.manual import at_loopback
+
 DEBUG = False
 SECRET_KEY = "tests"
 ALLOWED_HOSTS = ["testserver"]
@@ -12,22 +17,18 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
 
-INSTALLED_APPS = [
-    "django.contrib.admin",
+_apps = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.messages",
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "rest_framework",
-    "salesman.core",
-    "salesman.basket",
-    "salesman.checkout",
-    "salesman.orders",
-    "salesman.admin",
-    "shop",
-    "komfortkasse_django",
 ]
+_recipe = recipe("django-salesman").with_apps(*_apps)
+_manual = _recipe.run({"env": environ.Env()}, "settings.py")
+INSTALLED_APPS = _manual["INSTALLED_APPS"]
+KOMFORTKASSE = at_loopback(_manual["KOMFORTKASSE"])
 
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -52,16 +53,5 @@ TEMPLATES = [
 ]
 
 SALESMAN_PRODUCT_TYPES = {"shop.Product": "shop.serializers.ProductSerializer"}
-SALESMAN_PAYMENT_METHODS = ["shop.payment.Prepayment", "shop.payment.CreditCard"]
+SALESMAN_PAYMENT_METHODS = ["shop.payment.Prepayment", "shop.cards.CreditCard"]
 SALESMAN_ADMIN_REGISTER = os.environ.get("SALESMAN_ADMIN_REGISTER") != "no"
-
-KOMFORTKASSE = {
-    "default": {
-        "API_KEY": "key-of-the-salesman-shop",
-        "API_URL": os.environ["KOMFORTKASSE_API_URL"],
-        "ORDER_MODEL": "salesmanorders.Order",
-        "ORDER_NUMBER": "ref",
-        "ORDER_FILTER": "shop.komfortkasse.is_paid_by_transfer",
-        "REQUEST_BUDGET": 60,  # a busy machine must not change what the tests see
-    },
-}

@@ -1,12 +1,3 @@
-from django.apps import AppConfig
+from tests.readme import recipe
 
-
-class ShopConfig(AppConfig):
-    name = "shop"
-
-    def ready(self) -> None:
-        from oscar.apps.order.signals import order_status_changed
-
-        from shop.komfortkasse import remove_cancelled
-
-        order_status_changed.connect(remove_cancelled)
+recipe("django-oscar").run(globals(), "shop/apps.py")

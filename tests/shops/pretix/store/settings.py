@@ -11,8 +11,16 @@ atexit.register(_data.cleanup)
 os.environ["DATA_DIR"] = _data.name
 os.environ["PRETIX_CONFIG_FILE"] = os.devnull
 
-from pretix.settings import *  # noqa: E402, F403
-from pretix.settings import DATABASES, INSTALLED_APPS, STORAGES  # noqa: E402
+import environ  # noqa: E402
+
+from tests.readme import recipe  # noqa: E402
+from tests.shops.manual import at_loopback  # noqa: E402
+
+_manual = recipe("pretix").run({"env": environ.Env()}, "store/settings.py")
+globals().update(_manual)
+KOMFORTKASSE = at_loopback(_manual["KOMFORTKASSE"])
+
+from pretix.settings import DATABASES, STORAGES  # noqa: E402
 
 DEBUG = False
 SITE_URL = "http://testserver"
@@ -25,17 +33,3 @@ EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
 COMPRESS_ENABLED = COMPRESS_OFFLINE = False
 COMPRESS_PRECOMPILERS = ()
-
-INSTALLED_APPS = [*INSTALLED_APPS, "store", "komfortkasse_django"]
-
-KOMFORTKASSE = {
-    city: {
-        "API_KEY": f"key-of-{city}",
-        "API_URL": os.environ["KOMFORTKASSE_API_URL"],
-        "ORDER_MODEL": "pretixbase.Order",
-        "ORDER_NUMBER": "full_code",
-        "ORDER_FILTER": f"store.komfortkasse.is_of_{city}",
-        "REQUEST_BUDGET": 60,  # a busy machine must not change what the tests see
-    }
-    for city in ("berlin", "vienna")
-}

@@ -1,12 +1,3 @@
-from django.apps import AppConfig
+from tests.readme import recipe
 
-
-class ShopConfig(AppConfig):
-    name = "shop"
-
-    def ready(self) -> None:
-        from salesman.orders.signals import status_changed
-
-        from shop.komfortkasse import remove_cancelled
-
-        status_changed.connect(remove_cancelled)
+recipe("django-salesman").run(globals(), "shop/apps.py")

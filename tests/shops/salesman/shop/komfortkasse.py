@@ -1,11 +1,3 @@
-from komfortkasse_django.removals import remove
+from tests.readme import recipe
 
-
-def is_paid_by_transfer(order):
-    methods = {payment.payment_method for payment in order.payments.all()}
-    return (methods or {order.extra.get("payment_method")}) == {"prepayment"}
-
-
-def remove_cancelled(sender, order, new_status, **kwargs):
-    if new_status == order.Status.CANCELLED:
-        remove(order)
+recipe("django-salesman").run(globals(), "shop/komfortkasse.py")

@@ -1,0 +1,86 @@
+"""What the manual says of one engine alone."""
+
+import os
+import threading
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+
+from komfortkasse_django.models import RemovedOrder
+from tests.engines.test_engines import delete, place
+from tests.processes.harness import states, until
+
+
+def only(engine):
+    return pytest.mark.skipif(os.environ.get("ENGINE") != engine, reason=f"of {engine} alone")
+
+
+def task_states():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT status FROM django_tasks_database_dbtaskresult ORDER BY status")
+        return [status for (status,) in cursor.fetchall()]
+
+
+@only("db")
+def test_task_of_a_killed_worker_is_listed_as_running(engine, start, finish, komfortkasse):
+    place(1)
+    delete(finish)
+    in_flight = threading.Event()
+    go_on = threading.Event()
+
+    def stop(number):
+        in_flight.set()
+        go_on.wait(30)
+
+    komfortkasse.on_request = stop
+    worker = start(*engine.worker)
+    assert in_flight.wait(60), worker.log
+    worker.kill_all()
+    go_on.set()
+    watcher = start("django", "komfortkasse_push", "--watch", "0.5")
+    until(lambda: states() == {"removed": 1}, 60)
+    watcher.kill_all()
+
+    assert task_states() == ["RUNNING"]
+
+
+@only("db")
+def test_finished_tasks_are_deleted_after_14_days(engine, start, finish, komfortkasse):
+    place(1)
+    delete(finish)
+    worker = start(*engine.worker)
+    until(lambda: task_states() == ["SUCCESSFUL"], 60)
+    worker.kill_all()
+
+    for days, left in ((13, ["SUCCESSFUL"]), (2, [])):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE django_tasks_database_dbtaskresult"
+                " SET finished_at = finished_at - %s * INTERVAL '1 day'",
+                [days],
+            )
+        call_command("prune_db_task_results", verbosity=0)
+        assert task_states() == left
+
+
+@only("celery")
+def test_worker_that_does_not_import_the_task_discards_it(engine, start, finish, komfortkasse):
+    place(1)
+    delete(finish)
+
+    worker = start(*engine.worker, CELERY_IMPORTS="")
+
+    until(lambda: "Received unregistered task" in worker.log, 60)
+    assert engine.payloads() == []
+    assert RemovedOrder.objects.due().count() == 1
+    finish("django", "komfortkasse_push")
+    assert states() == {"removed": 1}
+
+
+@only("celery")
+def test_check_warns_of_the_result_backend_alone(finish, komfortkasse):
+    log = finish("django", "check").log
+
+    assert "no result backend" in log.lower()
+    assert "1 issue" in log

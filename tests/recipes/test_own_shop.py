@@ -1,0 +1,273 @@
+"""The manual's recipes for a shop of one's own, as they are written there."""
+
+import re
+
+import pytest
+
+from tests.readme import recipe
+
+THREE_ORDERS = 'for number in "123": Order.objects.create(number=number)'
+
+
+def test_install(project):
+    project.run(THREE_ORDERS, 'Order.objects.get(number="2").delete()')
+
+    project.assert_removed("2")
+    assert "no issues" in project.sh("python manage.py check --fail-level WARNING")
+    project.sh("python manage.py komfortkasse_push")
+
+
+def test_payment_methods(project):
+    project.add(recipe("Only some payment methods"))
+
+    project.run(
+        'for method in ["prepayment", "invoice", "card"]:',
+        "    Order.objects.create(number=method, payment_method=method)",
+        "Order.objects.all().delete()",
+    )
+
+    project.assert_removed("invoice", "prepayment")
+
+
+def test_several_stores(project):
+    project.add(recipe("Several stores in one project"))
+
+    project.run(
+        'for store in ["berlin", "vienna", "paris"]:',
+        '    Order.objects.create(number=f"{store}-1", store=store)',
+        "Order.objects.all().delete()",
+    )
+
+    project.assert_removed("berlin-1", "vienna-1")
+    told = [
+        re.search(rb"POST .*/([^/]+) HTTP.*X-Komfortkasse-API-Key: (\S+)", head, re.DOTALL).groups()
+        for head in project.server.requests
+    ]
+    assert sorted(told) == [(b"berlin-1", b"key-of-berlin"), (b"vienna-1", b"key-of-vienna")]
+
+
+class TestCancellation:
+    cancel = recipe("Shops that cancel, anonymise or soft-delete", 0)
+    save = recipe("Shops that cancel, anonymise or soft-delete", 1)
+
+    def test_by_code(self, project):
+        project.run(
+            THREE_ORDERS,
+            'order = Order.objects.get(number="2")',
+            self.cancel.code,
+            'assert Order.objects.filter(status="cancelled").get() == order',
+        )
+
+        project.assert_removed("2")
+
+    def test_by_save(self, project):
+        project.add(self.save)
+
+        project.run(
+            THREE_ORDERS,
+            'order = Order.objects.get(number="2")',
+            'order.status = "paid"; order.save()',
+            "assert not RemovedOrder.objects.exists()",
+            'order.status = "cancelled"; order.save(update_fields=["number"])',
+            "assert not RemovedOrder.objects.exists()",
+            "order.save()",
+            "order.save()",
+        )
+
+        project.assert_removed("2")
+
+    def test_by_save_that_fails(self, project):
+        project.add(self.save)
+
+        written = project.run(
+            THREE_ORDERS,
+            'order = Order.objects.get(number="2")',
+            'order.number, order.status = "3", "cancelled"',
+            "try: order.save()",
+            "except Exception as error: print(type(error).__name__)",
+        )
+
+        assert written == "IntegrityError\n"
+        project.assert_removed()
+
+    def test_by_the_form_in_the_admin(self, project):
+        project.add(self.save)
+        project.write(
+            "shop/admin.py",
+            "from django.contrib import admin\nfrom shop.models import Order\n"
+            "admin.site.register(Order)",
+        )
+
+        project.run(
+            THREE_ORDERS,
+            "from django.contrib.auth.models import User",
+            "from django.test import Client",
+            "client = Client()",
+            'client.force_login(User.objects.create_superuser("staff"))',
+            'order = Order.objects.get(number="2")',
+            'url = f"/admin/shop/order/{order.pk}/change/"',
+            'answer = client.post(url, {"number": "2", "status": "cancelled"})',
+            "assert answer.status_code == 302",
+        )
+
+        project.assert_removed("2")
+
+
+class TestSoftDelete:
+    soft_delete = recipe("Shops that cancel, anonymise or soft-delete", 2)
+
+    @pytest.fixture(autouse=True)
+    def added(self, project):
+        project.add(self.soft_delete)
+
+    def test_of_one(self, project):
+        project.run(
+            THREE_ORDERS,
+            'order = Order.objects.get(number="2")',
+            'assert order.delete() == (1, {"shop.Order": 1})',
+            'assert order.delete() == (0, {"shop.Order": 0})',
+            'assert Order.objects.exclude(deleted_at=None).get().number == "2"',
+        )
+
+        project.assert_removed("2")
+
+    def test_of_many(self, project):
+        project.run(
+            THREE_ORDERS,
+            'Order.objects.get(number="2").delete()',
+            "Order.objects.all().delete()",
+            "assert Order.objects.exclude(deleted_at=None).count() == 3",
+        )
+
+        project.assert_removed("1", "2", "3")
+
+
+class TestAnonymisation:
+    anonymise = recipe("Shops that cancel, anonymise or soft-delete", 3)
+
+    def test_reports_what_was(self, project):
+        project.add(self.anonymise)
+        project.add_settings(
+            'KOMFORTKASSE["default"]["ORDER_FILTER"] = lambda order: bool(order.email)'
+        )
+
+        project.run(
+            THREE_ORDERS,
+            "from shop.privacy import anonymise",
+            'Order.objects.update(name="Erika", email="erika@example.org")',
+            'anonymise(Order.objects.get(number="2"))',
+            'assert Order.objects.get(name="", email="").number == "2"',
+        )
+
+        project.assert_removed("2")
+
+    def test_rolls_back(self, project):
+        project.add(self.anonymise)
+
+        project.run(
+            THREE_ORDERS,
+            "from shop.privacy import anonymise",
+            "with transaction.atomic():",
+            '    anonymise(Order.objects.get(number="2"))',
+            "    transaction.set_rollback(True)",
+        )
+
+        project.assert_removed()
+
+
+class TestOrderAdmin:
+    """An Order admin that is registered too late for the app."""
+
+    PAGE = """
+from django.contrib.auth.models import User
+from django.test import Client
+
+client = Client()
+client.force_login(User.objects.create_superuser("staff"))
+order = Order.objects.create(number="1")
+answer = client.get(f"/admin/shop/order/{order.pk}/change/")
+print("Remove from Komfortkasse" in answer.text)
+"""
+
+    @pytest.fixture(autouse=True)
+    def late(self, project):
+        project.add_settings('INSTALLED_APPS[0] = "django.contrib.admin.apps.SimpleAdminConfig"')
+
+    def test_without_the_mixin(self, project):
+        project.write(
+            "shop/admin.py",
+            "from django.contrib import admin\nfrom shop.models import Order\n"
+            "admin.site.register(Order)",
+        )
+
+        assert "komfortkasse_django.W002" in project.sh("python manage.py check")
+        assert project.run(self.PAGE) == "False\n"
+
+    def test_with_the_mixin(self, project):
+        project.add(recipe("In the admin"))
+
+        assert "no issues" in project.sh("python manage.py check")
+        assert project.run(self.PAGE) == "True\n"
+
+
+class TestSQLite:
+    """Another process writes between what this one reads and what it deletes."""
+
+    SCRIPT = """
+import sqlite3
+from django.db import OperationalError
+
+THREE_ORDERS
+call_command("komfortkasse_push", verbosity=0)
+database = sqlite3.connect("shop.sqlite3", timeout=0)
+database.execute("PRAGMA journal_mode=WAL")
+try:
+    with transaction.atomic():
+        order = Order.objects.get(number="2")
+        try:
+            database.execute("UPDATE shop_order SET status = 'paid'")
+            database.commit()
+        except sqlite3.OperationalError as error:
+            print("the other:", error)
+        order.delete()
+except OperationalError as error:
+    print("this one:", error)
+""".replace("THREE_ORDERS", THREE_ORDERS)
+
+    def test_refuses_by_default(self, project):
+        assert project.run(self.SCRIPT) == "this one: database is locked\n"
+        project.assert_removed()
+
+    def test_waits_with_the_option(self, project):
+        project.add_settings(recipe("SQLite").code)
+
+        assert project.run(self.SCRIPT) == "the other: database is locked\n"
+        project.assert_removed("2")
+
+
+class TestStaging:
+    @pytest.fixture(autouse=True)
+    def staging(self, project):
+        project.run(THREE_ORDERS)
+        project.environment["REQUEST_BUDGET"] = "0"
+        project.run('Order.objects.get(number="1").delete()')
+        staging = recipe("Staging and development")
+        project.replace_settings(recipe("Install", 1).code, staging.code)
+
+    def test_switched_off(self, project):
+        del project.environment["KOMFORTKASSE_API_KEY"]
+
+        project.run('Order.objects.get(number="2").delete()')
+        project.sh("python manage.py komfortkasse_push")
+
+        assert project.mirror() == [("1", "pending")]
+        assert project.komfortkasse.numbers == []
+        assert "no issues" in project.sh("python manage.py check")
+
+    def test_switched_on(self, project):
+        project.environment["KOMFORTKASSE_ENABLED"] = "yes"
+
+        project.run('Order.objects.get(number="2").delete()')
+        project.sh("python manage.py komfortkasse_push")
+
+        project.assert_removed("1", "2")
