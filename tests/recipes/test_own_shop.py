@@ -258,8 +258,10 @@ class TestStaging:
         del project.environment["KOMFORTKASSE_API_KEY"]
 
         project.run('Order.objects.get(number="2").delete()')
-        project.sh("python manage.py komfortkasse_push")
+        pushed = project.start("python manage.py komfortkasse_push")
 
+        assert pushed.returncode == 1
+        assert "switched off" in pushed.stdout
         assert project.mirror() == [("1", "pending")]
         assert project.komfortkasse.numbers == []
         assert "no issues" in project.sh("python manage.py check")

@@ -1,0 +1,177 @@
+"""What the manual tells an operator to run, run."""
+
+import configparser
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import komfortkasse_django
+from tests.processes.harness import until
+from tests.readme import recipe
+from tests.recipes.project import ROOT
+
+DELETE = 'Order.objects.create(number="{0}"); Order.objects.get(number="{0}").delete()'
+
+
+@pytest.fixture
+def pending(project):
+    """An order that was deleted, and is to be removed by ``komfortkasse_push``."""
+    project.environment["REQUEST_BUDGET"] = "0"
+    project.run(DELETE.format("1"))
+    assert project.mirror() == [("1", "pending")]
+    return "1"
+
+
+def test_demo():
+    (command,) = recipe("See it work").lines
+
+    assert os.access(ROOT / command, os.X_OK)
+    assert f"{command} --check\n" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_cron(project, pending):
+    (line,) = recipe("Sending what is due", 0).lines
+    *times, user, command = line.split(maxsplit=6)
+    assert times == ["*"] * 5
+    assert user == "shop"
+
+    written = project.sh(f"cd / && {command.replace('/srv/shop', str(project.path))}")
+
+    assert written == ""  # cron would send it by mail
+    project.assert_removed(pending)
+
+
+class TestSystemd:
+    @pytest.fixture
+    def unit(self, project):
+        return recipe("Sending what is due", 1).code.replace("/srv/shop", str(project.path))
+
+    def test_service(self, project, pending, unit):
+        parser = configparser.ConfigParser()
+        parser.read_string(unit)
+        service = parser["Service"]
+
+        process = subprocess.Popen(
+            shlex.split(service["ExecStart"]),
+            cwd=service["WorkingDirectory"],
+            env=project.environment,
+            stdin=subprocess.DEVNULL,
+        )
+        try:
+            until(lambda: project.mirror() == [(pending, "removed")], 60)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+            process.wait()
+        project.assert_removed(pending)
+
+    @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="there is no systemd here")
+    def test_unit(self, project, unit):
+        project.write("komfortkasse.service", unit)
+
+        # It says what is wrong, and exits with 0.
+        assert project.sh("systemd-analyze verify ./komfortkasse.service") == ""
+
+
+def test_moving_the_mirror(project, pending):
+    (dump,) = recipe("The mirror on another database", 0).lines
+    settings = recipe("The mirror on another database", 1)
+    fill = recipe("The mirror on another database", 2).lines
+
+    project.sh(dump)
+    project.add(settings)
+    project.environment["MIRROR_DATABASE_URL"] = f"sqlite:///{project.path}/mirror.sqlite3"
+    for line in fill:
+        project.sh(line)
+
+    assert project.mirror("mirror.sqlite3") == [(pending, "pending")]
+    assert "komfortkasse_django.W001" in project.sh("python manage.py check")
+    project.run(DELETE.format("2"))
+    project.sh("python manage.py komfortkasse_push")
+    assert sorted(project.komfortkasse.numbers) == ["1", "2"]
+    assert project.mirror("mirror.sqlite3") == [("1", "removed"), ("2", "removed")]
+    assert project.mirror() == [("1", "pending")]  # what was left behind
+    tables = project.sh("python manage.py inspectdb --database mirror")
+    assert "KomfortkasseDjangoRemovedorder" in tables
+    assert "ShopOrder" not in tables
+
+
+class TestUpgrading:
+    VERSION = "import komfortkasse_django; print(komfortkasse_django.__version__)"
+
+    @pytest.fixture
+    def pip(self, project, tmp_path):
+        """Run pip in an environment of its own, which has an old version and may get this one."""
+        shutil.rmtree(tmp_path / "venv")
+        subprocess.run(
+            [sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True
+        )
+        project.write("venv/bin/pip", f'#!/bin/sh\nexec {sys.executable} -m pip "$@"\n')
+        (tmp_path / "venv" / "bin" / "pip").chmod(0o755)
+        for version in ("0.0.1", komfortkasse_django.__version__):
+            build_wheel(tmp_path, version)
+        # Everything else is taken from here; the package is not: only pip sees where it is.
+        libraries = sysconfig.get_path("purelib")
+        with_libraries = {**project.environment, "PYTHONPATH": libraries}
+        alone = {
+            "PATH": project.environment["PATH"],
+            "PIP_PYTHON": str(tmp_path / "venv" / "bin" / "python"),
+            "PIP_NO_INDEX": "1",
+            "PIP_NO_DEPS": "1",
+            "PIP_FIND_LINKS": str(tmp_path),
+        }
+
+        def pip(command):
+            project.environment = alone
+            project.sh(command)
+            project.environment = with_libraries
+
+        return pip
+
+    def test_keeps_what_is_pending(self, project, pip):
+        install, migrate = recipe("Upgrading").lines
+        pip("pip install komfortkasse_django==0.0.1")
+        project.environment["REQUEST_BUDGET"] = "0"
+        assert project.run(self.VERSION, DELETE.format("1")) == "0.0.1\n"
+
+        pip(install)
+        project.sh(migrate)
+
+        assert project.mirror() == [("1", "pending")]
+        project.sh("python manage.py komfortkasse_push")
+        assert project.run(self.VERSION) == f"{komfortkasse_django.__version__}\n"
+        project.assert_removed("1")
+
+
+def build_wheel(directory: Path, version: str) -> None:
+    """The package as it is, under another version."""
+    info = f"komfortkasse_django-{version}.dist-info"
+    package = ROOT / "komfortkasse_django"
+    with zipfile.ZipFile(
+        directory / f"komfortkasse_django-{version}-py3-none-any.whl", "w"
+    ) as wheel:
+        for file in package.rglob("*"):
+            if file.is_file() and file.suffix != ".pyc":
+                content = file.read_bytes()
+                if file == package / "__init__.py":
+                    content = content.replace(
+                        komfortkasse_django.__version__.encode(), version.encode()
+                    )
+                wheel.writestr(str(file.relative_to(ROOT)), content)
+        wheel.writestr(
+            f"{info}/METADATA",
+            f"Metadata-Version: 2.1\nName: komfortkasse_django\nVersion: {version}\n",
+        )
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"{info}/RECORD", "")
