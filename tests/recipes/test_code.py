@@ -37,6 +37,10 @@ class TestReactions:
         settings.MANAGERS = ["staff@example.org"]
         if django.VERSION < (6, 0):
             settings.MANAGERS = [("Staff", "staff@example.org")]
+        if django.VERSION >= (6, 1):  # it takes the place of EMAIL_BACKEND
+            del settings.EMAIL_BACKEND
+            locmem = "django.core.mail.backends.locmem.EmailBackend"
+            settings.MAILERS = {"default": {"BACKEND": locmem}}
         names = recipe("React to an answer").run({})
         yield
         assert signals.order_removed.disconnect(names["ask_for_a_refund"])

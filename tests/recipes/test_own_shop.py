@@ -210,6 +210,37 @@ print("Remove from Komfortkasse" in answer.text)
         assert project.run(self.PAGE) == "True\n"
 
 
+def test_admin_site_of_its_own(project):
+    project.write(
+        "urls.py",
+        """
+from django.contrib.admin import AdminSite
+from django.urls import path
+from komfortkasse_django.admin import RemovedOrderAdmin
+from komfortkasse_django.models import RemovedOrder
+
+site = AdminSite("staff")
+site.register(RemovedOrder, RemovedOrderAdmin)
+urlpatterns = [path("staff/", site.urls)]
+""",
+    )
+
+    project.run(
+        THREE_ORDERS,
+        'Order.objects.get(number="2").delete()',
+        "from django.contrib.auth.models import User",
+        "from django.test import Client",
+        "client = Client()",
+        'client.force_login(User.objects.create_superuser("staff"))',
+        'mirror = "/staff/komfortkasse_django/removedorder/"',
+        "row = RemovedOrder.objects.get()",
+        'for url in [mirror, f"{mirror}{row.pk}/change/"]:',
+        "    answer = client.get(url)",
+        "    assert answer.status_code == 200",
+        '    assert "K1234A" in answer.text',
+    )
+
+
 class TestSQLite:
     """Another process writes between what this one reads and what it deletes."""
 

@@ -4,6 +4,9 @@ Nothing here opens a scope of django-scopes that pretix would not have opened by
 """
 
 import json
+import os
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
@@ -120,6 +123,19 @@ def shown():
 
 def test_settings_are_right(komfortkasse):
     call_command("check", fail_level="WARNING")
+
+
+def test_it_is_started_with_settings_of_its_own():
+    checked = subprocess.run(
+        [sys.executable, "-m", "pretix", "check"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert os.environ["DJANGO_SETTINGS_MODULE"] == "store.settings"
+    assert checked.returncode == 0, checked.stderr
+    assert "no issues" in checked.stdout
 
 
 def test_there_is_no_scope(komfortkasse):
