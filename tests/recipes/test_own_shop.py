@@ -263,6 +263,7 @@ try:
         order.delete()
 except OperationalError as error:
     print("this one:", error)
+database.close()
 """.replace("THREE_ORDERS", THREE_ORDERS)
 
     def test_refuses_by_default(self, project):
