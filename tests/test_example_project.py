@@ -66,17 +66,13 @@ def test_explains_every_variable_of_the_settings():
 
 
 class TestScripts:
-    @pytest.fixture(params=["demo", "test-package"])
-    def script(self, request):
-        return ROOT / "script" / request.param
-
-    def test_refuse_unknown_arguments(self, script):
-        completed = run("sh", script, "--chekc")
+    def test_demo_refuses_unknown_arguments(self):
+        completed = run("sh", ROOT / "script" / "demo", "--chekc")
 
         assert completed.returncode == 2
         assert "Usage: script/" in completed.stderr
 
-    @pytest.mark.parametrize("name", ["demo", "test"])
+    @pytest.mark.parametrize("name", ["demo", "test", "test-package"])
     def test_explain_themselves(self, name):
         completed = run("sh", ROOT / "script" / name, "--help")
 
