@@ -7,7 +7,7 @@ then printed with a line that repeats it.
 
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 _TIMES = int(os.environ.get("EXAMPLES", "1"))
 
@@ -19,6 +19,8 @@ def examples(count: int, **options: object) -> settings:
         derandomize=_TIMES == 1,
         print_blob=True,
         deadline=None,
+        # To explain a failure takes longer than all the rest.
+        phases=set(Phase) - {Phase.explain},
         # A fixture is made once for all examples: what they share is meant to be shared.
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
         **options,
