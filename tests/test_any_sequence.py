@@ -117,6 +117,10 @@ class Entry:
     event: int
     replaces: int | None
 
+    @property
+    def has_number(self) -> bool:
+        return self.number is not None and self.number.strip() != ""
+
 
 class Listener(Komfortkasse):
     """Answers as the weather is, and remembers what it answered."""
@@ -202,8 +206,9 @@ class Shop(RuleBasedStateMachine):
         }:
             gone |= more
         for key in gone:
-            if number := self.orders.pop(key).number:
-                self.asked.append((number, "delete"))
+            entry = self.orders.pop(key)
+            if entry.has_number:
+                self.asked.append((entry.number, "delete"))
 
     def delete_one(self, index: int) -> None:
         key = self.pick(index)
@@ -219,7 +224,7 @@ class Shop(RuleBasedStateMachine):
     def remove(self, indexes: set[int]) -> None:
         keys = self.pick_several(indexes)
         self.asked += [
-            (number, "code") for key in keys if (number := self.orders[key].number) if number
+            (self.orders[key].number, "code") for key in keys if self.orders[key].has_number
         ]
         remove([self.instances[key] for key in keys])
 
