@@ -151,7 +151,7 @@ class RemovedOrderAdmin(ModelAdmin):
         term = search_term.strip()
         if term:
             # Whole numbers only: for parts of them no index helps on every database.
-            terms = {term, term.upper()}
+            terms = {search_term, term, term.upper()}
             queryset = queryset.filter(Q(order_number__in=terms) | Q(reference_number__in=terms))
         return queryset, False
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from komfortkasse_django import checks
 from komfortkasse_django.checks import check_settings
 from komfortkasse_django.client import Client
+from tests.examples import examples
 
 KEY = "planted-key"
 GOOD = {"API_KEY": KEY, "ORDER_MODEL": "shop.Order"}
@@ -208,6 +209,7 @@ def test_e006_api_url(check_options, url):
     assert "https://ssl.komfortkasse.eu/api/v2" in text
 
 
+@examples(100)
 @given(st.text(max_size=20).map("https://host".__add__) | st.text())
 def test_e006_what_no_check_refuses_the_client_takes(url):
     with override_settings(KOMFORTKASSE={"default": {**GOOD, "API_URL": url}}):
@@ -217,6 +219,7 @@ def test_e006_what_no_check_refuses_the_client_takes(url):
         Client(api_key=KEY, api_url=url)
 
 
+@examples(100)
 @given(st.text())
 def test_e005_what_no_check_refuses_the_client_takes(key):
     with override_settings(KOMFORTKASSE={"default": {**GOOD, "API_KEY": key}}):

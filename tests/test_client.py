@@ -14,7 +14,7 @@ from email.utils import format_datetime
 import pytest
 import requests
 import responses
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from komfortkasse_django import __version__
@@ -31,6 +31,7 @@ from komfortkasse_django.exceptions import (
     UnexpectedAnswer,
 )
 from komfortkasse_django.schema import PaymentStatus
+from tests.examples import examples
 
 from .loopback import ORDER, Server, always, http_answer, order_json
 
@@ -466,7 +467,7 @@ def test_no_retry_after(client, komfortkasse):
     assert failure(client).retry_after is None
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.text(max_size=40) | st.dates().map(str) | st.integers().map(str))
 def test_no_retry_after_is_trouble(header):
     seconds = client_module._seconds(header)

@@ -126,6 +126,18 @@ class TestCommit:
         assert tried == ["a", "b"]
         assert "the broker is down" in caplog.text
         assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
+        for record, alias in zip(caplog.records, tried, strict=True):
+            assert f"1 removals of shop '{alias}' were recorded" in record.getMessage()
+
+    def test_succeeds_also_where_delivery_cannot_even_begin(self, monkeypatch):
+        def one_budget():
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(tasks, "one_budget", one_budget)
+
+        Order.objects.create(number="1001").delete()
+
+        assert RemovedOrder.objects.due().count() == 1
 
     @pytest.mark.parametrize("answer", [error(503), requests.ConnectionError("refused")])
     def test_succeeds_whatever_komfortkasse_does(self, komfortkasse, answer):
@@ -194,7 +206,7 @@ class TestMirrorElsewhere:
 
         assert not Order.objects.exists()
         assert "1001 (shop default)" in caplog.text
-        assert "komfortkasse_remove" in caplog.text
+        assert "recorded in database 'other'. Pass them to komfortkasse_remove" in caplog.text
 
     def test_that_cannot_be_written_leaves_an_open_transaction_whole(self, monkeypatch):
         record = RemovedOrderQuerySet.record

@@ -3,9 +3,10 @@
 import sqlite3
 import time
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
-from django.db import DataError, IntegrityError, OperationalError, connection
+from django.db import DataError, IntegrityError, OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -81,15 +82,60 @@ def test_waiting_ends(held, obstacles):
     assert states() == ["pending", "pending"]
 
 
-@pytest.mark.parametrize("code", ["40001", "40P01", 1205, 1213])
-def test_drivers_tell_by_codes_what_passes(held, obstacles, code):
-    error = OperationalError("deadlock")
-    error.__cause__ = Exception(code)
-    if isinstance(code, str):
-        error.__cause__.sqlstate = code
+def test_the_pauses_grow_and_end_in_time(obstacles, monkeypatch):
+    clock = SimpleNamespace(now=100.0, pauses=[])
+
+    def sleep(seconds):
+        clock.pauses.append(seconds)
+        clock.now += seconds
+
+    monkeypatch.setattr(leases, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep))
+    monkeypatch.setattr(leases, "_FIRST_PAUSE", 0.25)
+    obstacles += [locked()] * 1000
+
+    with pytest.raises(OperationalError, match="locked"):
+        leases.patiently(leases._write, using="default", until=103.75)
+
+    assert clock.pauses == [0.25, 0.5, 1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "attributes"),
+    [
+        ((), {"sqlite_errorcode": sqlite3.SQLITE_BUSY_SNAPSHOT}),
+        ((), {"sqlite_errorcode": sqlite3.SQLITE_LOCKED}),
+        (("could not serialize",), {"sqlstate": "40001"}),
+        (("deadlock detected",), {"sqlstate": "40P01"}),
+        (("could not obtain lock",), {"pgcode": "55P03"}),
+        ((1205, "Lock wait timeout exceeded"), {}),
+        ((1213, "Deadlock found"), {}),
+    ],
+)
+def test_drivers_tell_by_codes_what_passes(held, obstacles, arguments, attributes):
+    error = OperationalError()
+    error.__cause__ = Exception(*arguments)
+    for name, code in attributes.items():
+        setattr(error.__cause__, name, code)
     obstacles.append(error)
 
     assert leases.settle(held, using="default", until=time.monotonic() + 5) == held
+
+
+@pytest.mark.parametrize("cause", [None, Exception(), Exception("1205"), Exception(1045, "denied")])
+def test_what_has_no_such_code_does_not_pass(held, obstacles, cause):
+    obstacles.append(OperationalError())
+    obstacles[0].__cause__ = cause
+
+    with pytest.raises(OperationalError):
+        leases.patiently(leases._write, using="default", until=time.monotonic() + 5)
+
+
+def test_a_transaction_is_no_place_to_claim_or_settle(held):
+    with transaction.atomic():
+        with pytest.raises(RuntimeError):
+            leases.settle(held, using="default")
+        with pytest.raises(RuntimeError):
+            leases.claim(RemovedOrder.objects.due(), at_most=10, seconds=60)
 
 
 def test_a_connection_that_broke_is_opened_again(held, obstacles, monkeypatch):
@@ -140,8 +186,11 @@ def test_settling_nothing_asks_nothing(django_assert_num_queries):
 
 @pytest.fixture
 def as_on_mysql(monkeypatch):
+    """As on MySQL; returns how often a claim waited for another."""
+    waits = []
     monkeypatch.setattr(connection, "vendor", "mysql")
-    monkeypatch.setattr(leases, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(leases, "time", SimpleNamespace(sleep=waits.append))
+    return waits
 
 
 def test_mysql_locks_by_keys(as_on_mysql, held):
@@ -153,6 +202,8 @@ def test_mysql_locks_by_keys(as_on_mysql, held):
     assert [len(first), len(second)] == [1, 1]
     assert first[0].row.pk != second[0].row.pk
     assert (more, no_more) == (True, False)
+    assert leases.claim(RemovedOrder.objects.due(), at_most=10, seconds=60) == ([], False)
+    assert as_on_mysql == []
 
 
 def test_mysql_rows_that_another_worker_has_are_not_the_end(as_on_mysql, held, monkeypatch):
@@ -160,6 +211,7 @@ def test_mysql_rows_that_another_worker_has_are_not_the_end(as_on_mysql, held, m
     monkeypatch.setattr(leases, "_lease", lambda candidates, seconds: [])
 
     assert leases.claim(RemovedOrder.objects.due(), at_most=2, seconds=60) == ([], True)
+    assert len(as_on_mysql) == 1
 
 
 def test_sqlite_in_a_file_is_written_before_it_is_read(held, monkeypatch):

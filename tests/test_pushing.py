@@ -585,11 +585,12 @@ class TestWorker:
 
         assert len(komfortkasse.numbers) < 20
 
-    def test_limit(self, komfortkasse):
+    @pytest.mark.parametrize("limit", [1, 5])
+    def test_limit(self, komfortkasse, limit):
         due(*(str(number) for number in range(20)))
 
-        assert push(limit=5).states == {"removed": 5}
-        assert len(komfortkasse.numbers) == 5
+        assert push(limit=limit).states == {"removed": limit}
+        assert len(komfortkasse.numbers) == limit
 
     def test_tells_what_it_settled(self, komfortkasse):
         due("1001", "1002")

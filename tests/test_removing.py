@@ -44,6 +44,23 @@ class TestOrders:
         assert len(remove(kind(orders))) == 2
         assert sorted(recorded()) == [("default", "1001"), ("default", "1002")]
 
+    def test_what_is_returned_was_just_recorded(self, configure):
+        options = {"API_KEY": "key", "ORDER_MODEL": "shop.Order"}
+        configure(aliases={"a": options, "b": options})
+        remove("1001", shop="a")
+
+        rows = remove(Order.objects.create(number="1002"))
+
+        assert [(row.shop, row.order_number) for row in rows] == [("a", "1002"), ("b", "1002")]
+
+    def test_what_is_in_a_list_may_be_stale(self):
+        order = Order.objects.create(number="1001")
+        order.number = "unsaved"
+
+        remove([order])
+
+        assert recorded() == [("default", "1001")]
+
     def test_a_queryset_is_read_once(self):
         Order.objects.bulk_create(Order(number=str(number)) for number in range(20))
 
@@ -168,7 +185,8 @@ class TestNumbers:
 
     @pytest.mark.parametrize("number", [b"1001", None, 1.5, True, object()])
     def test_of_another_type(self, number):
-        with pytest.raises(TypeError, match="Pass orders or order numbers"):
+        kind = type(number).__name__
+        with pytest.raises(TypeError, match=f"Pass orders or order numbers .*, not {kind}"):
             remove(number)
 
 

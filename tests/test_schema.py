@@ -8,7 +8,7 @@ import tracemalloc
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from komfortkasse_django import schema
@@ -26,6 +26,7 @@ from komfortkasse_django.schema import (
     RefundStatus,
     read_object,
 )
+from tests.examples import examples
 
 ADDRESS = {
     "gender": "male",
@@ -505,13 +506,13 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.dictionaries(st.sampled_from(sorted(COMPLETE.keys() - REQUIRED.keys())), JSON))
 def test_optional_attributes_never_raise(content):
     assert order(**content).number == "1001"
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_an_order_or_a_value_error(text):
     with pytest.raises(ValueError, match=r"."):

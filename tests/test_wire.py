@@ -11,7 +11,7 @@ from itertools import repeat
 
 import pytest
 import trustme
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from komfortkasse_django import _http
@@ -26,6 +26,7 @@ from komfortkasse_django.exceptions import (
     ServiceUnavailable,
     UnexpectedAnswer,
 )
+from tests.examples import examples
 
 from .loopback import Server, always, http_answer, once, order_json
 
@@ -507,7 +508,7 @@ def test_after_an_unexpected_answer_the_connection_is_not_trusted():
         assert server.connections == 2
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     st.lists(
         st.sampled_from(
