@@ -17,7 +17,6 @@ pytestmark = [
 
 BUDGET = 0.5
 DEADLINE = 20
-ORDERS = 500
 
 
 def delete_at_once(request):
@@ -61,24 +60,28 @@ def is_slow(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("serve", [is_silent, drips_headers, drips_a_body, is_slow])
-@pytest.mark.parametrize("view", ["delete_at_once", "delete_one_by_one"])
-def test_is_all_that_a_request_spends(client, configure, serve, view):
+@pytest.mark.parametrize(
+    ("view", "orders"),
+    # To record them one by one takes a slow machine some seconds that are not Komfortkasse's.
+    [("delete_at_once", 500), ("delete_one_by_one", 50)],
+)
+def test_is_all_that_a_request_spends(client, configure, serve, view, orders):
     with Server(serve) as server:
         configure(API_URL=server.url, REQUEST_BUDGET=BUDGET, DEADLINE=DEADLINE)
-        Order.objects.bulk_create(Order(number=str(index)) for index in range(ORDERS))
+        Order.objects.bulk_create(Order(number=str(index)) for index in range(orders))
 
         started = time.monotonic()
         response = client.get(f"/{view}")
         spent = time.monotonic() - started
 
     assert response.status_code == 200
-    # The seconds are for recording 500 removals on a machine that runs ten more things.
+    # The seconds are for recording on a machine that runs ten more things.
     assert spent < BUDGET + 8 < DEADLINE
     assert not Order.objects.exists()
     rows = RemovedOrder.objects.all()
-    assert rows.count() == ORDERS
+    assert rows.count() == orders
     removed = rows.removed().count()
-    assert removed == 0 if serve is not is_slow else 0 < removed < ORDERS
+    assert removed == 0 if serve is not is_slow else 0 < removed < orders
     # What was not reached is due; what failed is tried again; nothing is held by a dead claim.
-    assert rows.pending().count() == ORDERS - removed
-    assert rows.pending().filter(attempts=0).count() >= ORDERS - removed - 12
+    assert rows.pending().count() == orders - removed
+    assert rows.pending().filter(attempts=0).count() >= orders - removed - 12
