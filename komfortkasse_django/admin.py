@@ -7,6 +7,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.utils import flatten_fieldsets, quote, unquote
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db import router, transaction
@@ -19,12 +20,12 @@ from django.http import (
     HttpResponseRedirect,
 )
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, ngettext
+from django.utils.text import capfirst
+from django.utils.translation import gettext, ngettext, npgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from komfortkasse_django import explanations, markup, overview, removals
@@ -67,8 +68,7 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
     @cached_property
     def _counted(self) -> int:
         rows: QuerySet[RemovedOrder] = self.object_list  # type: ignore[assignment]
-        # In their order, so that the same index serves as for the page.
-        return rows[: self.MOST + 1].count()
+        return rows.order_by()[: self.MOST + 1].count()
 
     @cached_property
     def count(self) -> int:
@@ -78,6 +78,16 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
     def has_more(self) -> bool:
         """Whether there are rows beyond the last page."""
         return self._counted > self.MOST
+
+
+class IndexedChangeList(ChangeList):
+    """Sorts as the indexes do, so that nothing is sorted for a page."""
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        column, *others = super().get_ordering(request, queryset)
+        # Django has the newest first among equals, also where the column ascends.
+        is_ascending = not str(column).startswith("-")
+        return [column, *("pk" if is_ascending and name == "-pk" else name for name in others)]
 
 
 @admin.register(RemovedOrder)
@@ -96,8 +106,9 @@ class RemovedOrderAdmin(ModelAdmin):
     search_fields = ("order_number", "reference_number")
     search_help_text = _("Search by the whole order number or reference number.")
     # What no index sorts would be sorted anew for each page.
-    sortable_by = ("order_number", "reference_number", "requested", "next_attempt")
+    sortable_by = ("order_number", "reference_number", "requested")
     paginator = BoundedPaginator
+    list_per_page = 50
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER  # each would count the whole table
 
@@ -140,10 +151,13 @@ class RemovedOrderAdmin(ModelAdmin):
         ]
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
-        # What is still to be sent is found by the index of when, so that is its order.
+        # What is still to be sent has an index of when.
         if request.GET.get("state") in {"pending", "overdue"}:
-            return ("next_attempt_at", "-pk")
+            return ("next_attempt_at", "pk")
         return ("-pk",)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ANN401
+        return IndexedChangeList
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[RemovedOrder], search_term: str
@@ -158,44 +172,43 @@ class RemovedOrderAdmin(ModelAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        started = timezone.now()
         counted = overview.overview(self.get_queryset(request).db)
         return super().changelist_view(
             request,
             extra_context={
+                "title": capfirst(self.opts.verbose_name_plural),
                 **(extra_context or {}),
                 "counts": _counts(counted),
                 "problems": _problems(counted),
-                "counted_at": counted.counted_at if counted.counted_at < started else None,
             },
         )
 
-    @admin.display(description=_("state"))
+    @admin.display(description=pgettext_lazy("komfortkasse", "state"))
     def state_badge(self, row: RemovedOrder) -> SafeString:
         return markup.badge(row.state)
 
-    @admin.display(description=_("payment status"))
+    @admin.display(description=pgettext_lazy("komfortkasse", "payment status"))
     def payment_status_label(self, row: RemovedOrder) -> str:
         return markup.payment_status(row.payment_status) or self.get_empty_value_display()
 
-    @admin.display(description=_("amount"))
+    @admin.display(description=pgettext_lazy("komfortkasse", "amount"))
     def amount_with_currency(self, row: RemovedOrder) -> str:
         if row.amount is None:
             return self.get_empty_value_display()
         return markup.money(row.amount, row.currency)
 
-    @admin.display(description=_("amount paid"))
+    @admin.display(description=pgettext_lazy("komfortkasse", "amount paid"))
     def received(self, row: RemovedOrder) -> str:
         return markup.received(row) or self.get_empty_value_display()
 
     # In the order of the primary key: rows are only appended, and there is an index for it.
-    @admin.display(description=_("requested"), ordering="pk")
+    @admin.display(description=pgettext_lazy("komfortkasse", "requested"), ordering="pk")
     def requested(self, row: RemovedOrder) -> SafeString:
         return format_html(
             "{}, {}", row.get_requested_via_display(), markup.time_ago(row.created_at)
         )
 
-    @admin.display(description=_("next attempt"), ordering="next_attempt_at")
+    @admin.display(description=pgettext_lazy("komfortkasse", "next attempt"))
     def next_attempt(self, row: RemovedOrder) -> str:
         if row.next_attempt_at is None:
             return self.get_empty_value_display()
@@ -219,17 +232,19 @@ class RemovedOrderAdmin(ModelAdmin):
         finished = ["finished"] if obj.finished_at else []
         fieldsets: list[tuple[_StrOrPromise | None, Any]] = [
             (
-                _("What happened"),
+                pgettext_lazy("komfortkasse", "What happened"),
                 {"fields": ["order_number", *shop, "requested_how", "requested_when", "attempts"]},
             ),
             (
                 _("What Komfortkasse says"),
                 {"fields": ["state_badge", "outcome", *answer, *finished]},
             ),
-            (_("What happens next"), {"fields": ["next_step"]}),
+            (pgettext_lazy("komfortkasse", "What happens next"), {"fields": ["next_step"]}),
         ]
         if obj.last_error:
-            fieldsets.append((_("Last error"), {"fields": ["last_error", "advice"]}))
+            fieldsets.append(
+                (pgettext_lazy("komfortkasse", "Last error"), {"fields": ["last_error", "advice"]})
+            )
         return fieldsets
 
     def get_readonly_fields(
@@ -237,27 +252,27 @@ class RemovedOrderAdmin(ModelAdmin):
     ) -> list[str]:
         return flatten_fieldsets(self.get_fieldsets(request, obj))
 
-    @admin.display(description=_("requested via"))
+    @admin.display(description=pgettext_lazy("komfortkasse", "requested via"))
     def requested_how(self, row: RemovedOrder) -> str:
         return row.get_requested_via_display()
 
-    @admin.display(description=_("requested at"))
+    @admin.display(description=pgettext_lazy("komfortkasse", "requested at"))
     def requested_when(self, row: RemovedOrder) -> SafeString:
         return markup.exact_and_ago(row.created_at)
 
-    @admin.display(description=_("finished at"))
+    @admin.display(description=pgettext_lazy("komfortkasse", "finished at"))
     def finished(self, row: RemovedOrder) -> SafeString:
         return markup.exact_and_ago(cast("datetime", row.finished_at))
 
-    @admin.display(description=_("outcome"))
+    @admin.display(description=pgettext_lazy("komfortkasse", "outcome"))
     def outcome(self, row: RemovedOrder) -> str:
         return explanations.outcome(row)
 
-    @admin.display(description=_("next step"))
+    @admin.display(description=pgettext_lazy("komfortkasse", "next step"))
     def next_step(self, row: RemovedOrder) -> str:
         return explanations.next_step(row, overview.pauses(cast("str", row._state.db)))
 
-    @admin.display(description=_("meaning"))
+    @admin.display(description=pgettext_lazy("komfortkasse", "meaning"))
     def advice(self, row: RemovedOrder) -> str:
         return str(trouble_of(row.last_error).advice)
 
@@ -270,6 +285,7 @@ class RemovedOrderAdmin(ModelAdmin):
         form_url: str = "",
         obj: RemovedOrder | None = None,
     ) -> HttpResponse:
+        context["title"] = capfirst(self.opts.verbose_name)
         context["try_again"] = (
             obj is not None
             and obj.state in _UNFINISHED
@@ -347,22 +363,14 @@ class RemovedOrderAdmin(ModelAdmin):
         finished = queryset.exclude(state__in=_UNFINISHED)
         return delete_selected(self, request, finished) if finished.exists() else None
 
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[RemovedOrder]) -> None:
-        super().delete_queryset(request, queryset)
-        overview.forget()
-
-    def delete_model(self, request: HttpRequest, obj: RemovedOrder) -> None:
-        super().delete_model(request, obj)
-        overview.forget()
-
 
 def _counts(counted: overview.Overview) -> list[tuple[str, str, str, bool]]:
     """What the list's head counts: number, label, the filter's query and whether it is bad."""
     labels = dict(State.choices)
-    late = sum(counted.overdue.values())
+    late = sum(overdue.count for overdue in counted.overdue.values())
     numbers: list[tuple[int, _StrOrPromise, str, bool]] = [
         (counted.states.get(State.PENDING, 0), labels[State.PENDING], "state=pending", False),
-        (late, _("overdue"), "state=overdue", late > 0),
+        (late, pgettext_lazy("komfortkasse", "overdue"), "state=overdue", late > 0),
     ]
     for state in (State.FAILED, State.UNKNOWN, State.REMOVED):
         count = counted.states.get(state, 0)
@@ -386,16 +394,19 @@ def _counts(counted: overview.Overview) -> list[tuple[str, str, str, bool]]:
 def _problems(counted: overview.Overview) -> list[str]:
     """What keeps removals from being sent, and what to do about it."""
     problems = []
-    for alias, count in counted.overdue.items():
-        text = ngettext(
+    for alias, overdue in counted.overdue.items():
+        text = npgettext(
+            "komfortkasse",
             "%(count)d removal is overdue: %(reason)s.",
             "%(count)d removals are overdue: %(reason)s.",
-            count,
+            overdue.count,
         )
-        reason = obstacle(alias, counted.pauses) or gettext(
-            "is komfortkasse_push running? It should be run every minute"
+        reason = obstacle(alias, counted.pauses) or (
+            gettext("is komfortkasse_push running? It should be run every minute")
+            if overdue.is_due
+            else gettext("trying again has not helped for a day; the last error says why")
         )
-        problems.append(text % {"count": count, "reason": reason})
+        problems.append(text % {"count": overdue.count, "reason": reason})
     problems += [
         obstacle(alias, counted.pauses) for alias in counted.pauses if alias not in counted.overdue
     ]

@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Any, cast
 from django.contrib.admin import SimpleListFilter
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from komfortkasse_django.conf import shops
 from komfortkasse_django.markup import payment_statuses
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
-from komfortkasse_django.overview import overdue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,32 +34,32 @@ class _Filter(SimpleListFilter):
 
 
 class StateFilter(_Filter):
-    title = _("state")
+    title = pgettext_lazy("komfortkasse", "state")
     parameter_name = "state"
 
     def lookups(
         self, request: HttpRequest, model_admin: "ModelAdmin[Any]"
     ) -> "Iterable[tuple[str, _StrOrPromise]]":
         pending, *others = RemovedOrder.State.choices
-        return [pending, ("overdue", _("overdue")), *others]
+        return [pending, ("overdue", pgettext_lazy("komfortkasse", "overdue")), *others]
 
     def apply(self, rows: RemovedOrderQuerySet, value: str) -> RemovedOrderQuerySet:
         if value == "overdue":
-            return overdue(rows)
+            return rows.overdue()
         if value == RemovedOrder.State.PENDING:
-            # The same rows, but there is an index for them.
+            # The same rows, but in the order of an index.
             return rows.pending().filter(next_attempt_at__isnull=False)
         return super().apply(rows, value)
 
 
 class PaymentStatusFilter(_Filter):
-    title = _("payment status")
+    title = pgettext_lazy("komfortkasse", "payment status")
     parameter_name = "payment_status"
 
     def lookups(
         self, request: HttpRequest, model_admin: "ModelAdmin[Any]"
     ) -> "Iterable[tuple[str, _StrOrPromise]]":
-        return [*payment_statuses().items(), ("other", _("other"))]
+        return [*payment_statuses().items(), ("other", pgettext_lazy("komfortkasse", "other"))]
 
     def apply(self, rows: RemovedOrderQuerySet, value: str) -> RemovedOrderQuerySet:
         if value == "other":
@@ -69,20 +68,20 @@ class PaymentStatusFilter(_Filter):
 
 
 class ReceivedFilter(_Filter):
-    title = _("money received")
+    title = pgettext_lazy("komfortkasse", "money received")
     parameter_name = "received"
 
     def lookups(
         self, request: HttpRequest, model_admin: "ModelAdmin[Any]"
     ) -> "Iterable[tuple[str, _StrOrPromise]]":
-        return [("yes", _("Yes, refund needed"))]
+        return [("yes", pgettext_lazy("komfortkasse", "Yes, refund needed"))]
 
     def apply(self, rows: RemovedOrderQuerySet, value: str) -> RemovedOrderQuerySet:
         return rows.filter(amount_paid__gt=0)
 
 
 class RequestedViaFilter(_Filter):
-    title = _("requested via")
+    title = pgettext_lazy("komfortkasse", "origin")
     parameter_name = "requested_via"
 
     def lookups(
@@ -92,7 +91,7 @@ class RequestedViaFilter(_Filter):
 
 
 class ShopFilter(_Filter):
-    title = _("shop")
+    title = pgettext_lazy("komfortkasse", "shop")
     parameter_name = "shop"
 
     def lookups(

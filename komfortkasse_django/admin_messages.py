@@ -6,8 +6,8 @@ from django.contrib import messages
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from komfortkasse_django import overview
 from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.overview import pauses
 from komfortkasse_django.summaries import describe
 
 _CHUNK = 1000  # rows a query
@@ -22,9 +22,8 @@ def report(request: HttpRequest, ids: Sequence[int], *, using: str) -> None:
         level = messages.WARNING
     if RemovedOrder.State.FAILED in states:
         level = messages.ERROR
-    summary = describe(rows, overview.pauses(using))
+    summary = describe(rows, pauses(using))
     messages.add_message(request, level, _("Komfortkasse: %(summary)s.") % {"summary": summary})
-    overview.forget()
 
 
 def _read(ids: Sequence[int], using: str) -> Iterator[RemovedOrder]:

@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 
 from komfortkasse_django.ages import ahead
 from komfortkasse_django.markup import exact_time, money
-from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.models import CONFIRMED_WITHIN, RemovedOrder
 from komfortkasse_django.summaries import obstacle
 from komfortkasse_django.troubles import trouble_of
 
@@ -63,7 +63,11 @@ def _next_attempt(row: RemovedOrder, at: datetime, pauses: Mapping[str, datetime
         return _(
             "It is due since %(time)s and will be sent by the next run of komfortkasse_push."
         ) % {"time": exact_time(at)}
-    return _("It will be tried again %(when)s, at %(time)s.") % {
+    if at > timezone.now() + CONFIRMED_WITHIN:
+        return _(
+            "It is put off until %(time)s, by a clock that must have been wrong. Try again now."
+        ) % {"time": exact_time(at)}
+    return _("It will be tried again %(when)s (%(time)s).") % {
         "when": ahead(at),
         "time": exact_time(at),
     }

@@ -2,15 +2,19 @@
 
 from datetime import datetime
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from django.forms.utils import to_current_timezone
 from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from komfortkasse_django.ages import ago, ahead
 from komfortkasse_django.models import RemovedOrder
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrOrPromise
 
 
 def badge(state: str) -> SafeString:
@@ -19,17 +23,17 @@ def badge(state: str) -> SafeString:
     return format_html('<span class="komfortkasse-badge komfortkasse-{}">{}</span>', state, label)
 
 
-def payment_statuses() -> dict[str, str]:
+def payment_statuses() -> "dict[str, _StrOrPromise]":
     """Komfortkasse's own words for the statuses that this version knows."""
     # Late, as in removals.push: the admin is imported by every process.
     from komfortkasse_django.schema import PaymentStatus
 
-    return {status.value: str(status.label) for status in PaymentStatus}
+    return dict(PaymentStatus.choices)
 
 
 def payment_status(status: str) -> str:
     """Komfortkasse's own word for the status; one that this version does not know as it comes."""
-    return payment_statuses().get(status, status)
+    return str(payment_statuses().get(status, status))
 
 
 def money(amount: Decimal, currency: str) -> str:
@@ -46,7 +50,9 @@ def received(row: RemovedOrder) -> str:
     if row.amount_paid <= 0:
         return paid
     return format_html(
-        '<strong class="komfortkasse-refund">{}: {}</strong>', paid, _("refund needed")
+        '<strong class="komfortkasse-refund">{}: {}</strong>',
+        paid,
+        pgettext("komfortkasse", "refund needed"),
     )
 
 

@@ -8,9 +8,16 @@ from typing import Any, Self
 from django.db import connections, models, router
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 LONGEST_PAUSE = timedelta(hours=1)
 """For how long at most a shop, or a row, is left alone before it is tried again."""
+
+OVERDUE_AFTER = timedelta(hours=1)
+"""How long a removal may be due before it is overdue, unless told otherwise."""
+
+CONFIRMED_WITHIN = timedelta(days=1)
+"""Within what Komfortkasse should have confirmed a removal, however often it is tried."""
 
 _BATCH = 1000  # rows per INSERT, where the database allows as many
 
@@ -61,6 +68,20 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
         )
         return self.filter(next_attempt_at__lte=now).exclude(shop__in=silent.values("shop"))
 
+    def overdue(self, after: timedelta = OVERDUE_AFTER) -> Self:
+        """What is pending for too long: due for longer than ``after``, or asked for a day ago.
+
+        Whatever the reason: a removal that only backs off, because the API key is wrong, is never
+        due for long, and one that a clock that was wrong put off until next year is not due at all.
+        """
+        now = timezone.now()
+        patience = max(after, CONFIRMED_WITHIN)
+        return self.pending().filter(
+            models.Q(next_attempt_at__lt=now - after)
+            | models.Q(next_attempt_at__gt=now + patience)
+            | models.Q(created_at__lt=now - patience)
+        )
+
     def pending(self) -> Self:
         """Still to be sent, or to be sent again."""
         return self.filter(state=RemovedOrder.State.PENDING)
@@ -103,68 +124,108 @@ class RemovedOrder(models.Model):
     """
 
     class State(models.TextChoices):
-        PENDING = "pending", _("pending")
-        REMOVED = "removed", _("removed")
+        PENDING = "pending", pgettext_lazy("komfortkasse", "pending")
+        REMOVED = "removed", pgettext_lazy("komfortkasse", "removed")
         UNKNOWN = "unknown", _("unknown to Komfortkasse")
-        SUPERSEDED = "superseded", _("superseded")
-        FAILED = "failed", _("failed")
+        SUPERSEDED = "superseded", pgettext_lazy("komfortkasse", "superseded")
+        FAILED = "failed", pgettext_lazy("komfortkasse", "failed")
 
     class RequestedVia(models.TextChoices):
-        DELETE = "delete", _("deletion of the order")
-        CODE = "code", _("the shop's code")
-        ADMIN = "admin", _("admin")
-        COMMAND = "command", _("command line")
+        DELETE = "delete", pgettext_lazy("komfortkasse", "deletion of the order")
+        CODE = "code", pgettext_lazy("komfortkasse", "the shop's code")
+        ADMIN = "admin", pgettext_lazy("komfortkasse", "admin")
+        COMMAND = "command", pgettext_lazy("komfortkasse", "command line")
 
     # What a new row does not say for itself is filled in by the database: recording sets few
     # columns, since each of them costs time for each of the orders that are deleted together.
     shop = models.CharField(
-        _("shop"), max_length=255, help_text=_("Alias in the setting KOMFORTKASSE.")
+        pgettext_lazy("komfortkasse", "shop"),
+        max_length=255,
+        help_text=_("Alias in the setting KOMFORTKASSE."),
     )
-    order_number = models.CharField(_("order number"), max_length=255, db_index=True)
+    order_number = models.CharField(pgettext_lazy("komfortkasse", "order number"), max_length=255)
     state = models.CharField(
-        _("state"),
+        pgettext_lazy("komfortkasse", "state"),
         max_length=32,
         choices=State.choices,
         default=State.PENDING,
         db_default=State.PENDING,
     )
     requested_via = models.CharField(
-        _("requested via"), max_length=32, choices=RequestedVia.choices
+        pgettext_lazy("komfortkasse", "requested via"), max_length=32, choices=RequestedVia.choices
     )
     # No choices: a status that the contract does not know is stored and shown as it comes.
     payment_status = models.CharField(
-        _("payment status"), max_length=64, blank=True, default="", db_default=""
+        pgettext_lazy("komfortkasse", "payment status"),
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
     )
     reference_number = models.CharField(
-        _("reference number"), max_length=255, blank=True, default="", db_default="", db_index=True
+        pgettext_lazy("komfortkasse", "reference number"),
+        max_length=255,
+        blank=True,
+        default="",
+        db_default="",
     )
     amount = models.DecimalField(
-        _("amount"), max_digits=15, decimal_places=2, null=True, blank=True
-    )
-    amount_paid = models.DecimalField(
-        _("amount paid"), max_digits=15, decimal_places=2, null=True, blank=True
-    )
-    currency = models.CharField(_("currency"), max_length=16, blank=True, default="", db_default="")
-    attempts = models.PositiveIntegerField(_("attempts"), default=0, db_default=0)
-    last_error = models.TextField(_("last error"), blank=True, default="", db_default="")
-    # The queue. One plain index serves new rows, retries and expired leases on every database.
-    next_attempt_at = models.DateTimeField(
-        _("next attempt at"),
+        pgettext_lazy("komfortkasse", "amount"),
+        max_digits=15,
+        decimal_places=2,
         null=True,
         blank=True,
-        db_index=True,
+    )
+    amount_paid = models.DecimalField(
+        pgettext_lazy("komfortkasse", "amount paid"),
+        max_digits=15,
+        decimal_places=2,
+        null=True,
+        blank=True,
+    )
+    currency = models.CharField(
+        pgettext_lazy("komfortkasse", "currency"),
+        max_length=16,
+        blank=True,
+        default="",
+        db_default="",
+    )
+    attempts = models.PositiveIntegerField(
+        pgettext_lazy("komfortkasse", "attempts"), default=0, db_default=0
+    )
+    last_error = models.TextField(
+        pgettext_lazy("komfortkasse", "last error"), blank=True, default="", db_default=""
+    )
+    # The queue. One plain index serves new rows, retries and expired leases on every database.
+    next_attempt_at = models.DateTimeField(
+        pgettext_lazy("komfortkasse", "next attempt at"),
+        null=True,
+        blank=True,
         default=timezone.now,
         help_text=_("When to act next; empty when nothing is left to do."),
     )
-    created_at = models.DateTimeField(_("requested at"), default=timezone.now)
-    finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
+    created_at = models.DateTimeField(
+        pgettext_lazy("komfortkasse", "requested at"), default=timezone.now
+    )
+    finished_at = models.DateTimeField(
+        pgettext_lazy("komfortkasse", "finished at"), null=True, blank=True
+    )
 
     objects = RemovedOrderQuerySet.as_manager()
 
     class Meta:
-        verbose_name = _("removed order")
-        verbose_name_plural = _("removed orders")
+        verbose_name = pgettext_lazy("komfortkasse", "removed order")
+        verbose_name_plural = pgettext_lazy("komfortkasse", "removed orders")
         permissions = (("remove_order", _("Can remove orders from Komfortkasse")),)
+        # All of them here: PostgreSQL would get another one for LIKE with each db_index of a text.
+        indexes = (
+            models.Index(fields=["order_number"]),
+            models.Index(fields=["reference_number"]),
+            models.Index(fields=["next_attempt_at"]),
+            # The admin lists and counts by state, the newest first, and sums up what was received.
+            models.Index(fields=["state", "id"]),
+            models.Index(fields=["amount_paid", "currency"]),
+        )
 
     def __str__(self) -> str:
         return self.order_number
@@ -176,8 +237,8 @@ class RetryAfter(models.Model):
     In the database, because every process has to keep to it. Only workers write it.
     """
 
-    shop = models.CharField(_("shop"), max_length=255, primary_key=True)
-    until = models.DateTimeField(_("until"))
+    shop = models.CharField(pgettext_lazy("komfortkasse", "shop"), max_length=255, primary_key=True)
+    until = models.DateTimeField(pgettext_lazy("komfortkasse", "until"))
 
     class Meta:
         verbose_name = _("pause asked for by Komfortkasse")

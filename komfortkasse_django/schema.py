@@ -27,7 +27,7 @@ from typing import (
 )
 
 from django.db.models import TextChoices
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 # Digits before and after the decimal point of any number that is read: far more
 # than money needs, and few enough for every later computation.
@@ -40,37 +40,40 @@ DateOfUnstatedFormat = Annotated[dt.date, "dd-MM-yyyy or yyyy-MM-dd"]
 class PaymentStatus(TextChoices):
     """``paymentStatus`` of an order."""
 
-    UNPAID = "UNPAID", _("Unpaid")
-    PAID = "PAID", _("Paid")
-    PAID_PARTIAL = "PAID_PARTIAL", _("Partially paid")
-    CANCELLED = "CANCELLED", _("Cancelled/overdue")
-    REFUNDED = "REFUNDED", _("Refunded")
-    REFUNDED_PARTIAL = "REFUNDED_PARTIAL", _("Partially refunded")
-    LEGACY = "LEGACY", _("Legacy order")
-    DISAPPEARED = "DISAPPEARED", _("Disappeared")
-    COLLECTION = "COLLECTION", _("Collection")
+    UNPAID = "UNPAID", pgettext_lazy("komfortkasse", "Unpaid")
+    PAID = "PAID", pgettext_lazy("komfortkasse", "Paid")
+    PAID_PARTIAL = "PAID_PARTIAL", pgettext_lazy("komfortkasse", "Partially paid")
+    CANCELLED = "CANCELLED", pgettext_lazy("komfortkasse", "Cancelled/overdue")
+    REFUNDED = "REFUNDED", pgettext_lazy("komfortkasse", "Refunded")
+    REFUNDED_PARTIAL = "REFUNDED_PARTIAL", pgettext_lazy("komfortkasse", "Partially refunded")
+    LEGACY = "LEGACY", pgettext_lazy("komfortkasse", "Legacy order")
+    DISAPPEARED = "DISAPPEARED", pgettext_lazy("komfortkasse", "Disappeared")
+    COLLECTION = "COLLECTION", pgettext_lazy("komfortkasse", "Collection")
 
 
 class OrderType(TextChoices):
     """``type`` of an order: how it is to be paid."""
 
-    INVOICE = "INVOICE", _("Invoice")
-    PREPAYMENT = "PREPAYMENT", _("Prepayment")
-    COD = "COD", _("Cash on delivery")
-    OTHER = "OTHER", _("Other payment type")
+    INVOICE = "INVOICE", pgettext_lazy("komfortkasse", "Invoice")
+    PREPAYMENT = "PREPAYMENT", pgettext_lazy("komfortkasse", "Prepayment")
+    COD = "COD", pgettext_lazy("komfortkasse", "Cash on delivery")
+    OTHER = "OTHER", pgettext_lazy("komfortkasse", "Other payment type")
 
 
 class RefundStatus(TextChoices):
     """``status`` of a refund."""
 
-    NEW = "NEW", _("New")
-    BANKDETAILS_MISSING = "BANKDETAILS_MISSING", _("Bank details missing")
-    IN_PROCESS = "IN_PROCESS", _("In process")
-    PROCESSED = "PROCESSED", _("Processed")
-    RETURNED = "RETURNED", _("Returned")
-    ERROR = "ERROR", _("Error")
-    CANCELLED = "CANCELLED", _("Cancelled")
-    LEGACY = "LEGACY", _("Legacy refund")
+    NEW = "NEW", pgettext_lazy("komfortkasse", "New")
+    BANKDETAILS_MISSING = (
+        "BANKDETAILS_MISSING",
+        pgettext_lazy("komfortkasse", "Bank details missing"),
+    )
+    IN_PROCESS = "IN_PROCESS", pgettext_lazy("komfortkasse", "In process")
+    PROCESSED = "PROCESSED", pgettext_lazy("komfortkasse", "Processed")
+    RETURNED = "RETURNED", pgettext_lazy("komfortkasse", "Returned")
+    ERROR = "ERROR", pgettext_lazy("komfortkasse", "Error")
+    CANCELLED = "CANCELLED", pgettext_lazy("komfortkasse", "Cancelled")
+    LEGACY = "LEGACY", pgettext_lazy("komfortkasse", "Legacy refund")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

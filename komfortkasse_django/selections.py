@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from django.db.models import Model
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from komfortkasse_django.conf import Shop, concrete, enabled_shops
 from komfortkasse_django.models import RemovedOrder, mirror_database
 from komfortkasse_django.orders import number_of
 
-NO_NUMBER = _("no order number")
+NO_NUMBER = pgettext_lazy("komfortkasse", "no order number")
 BAD_NUMBER = _("an order number that cannot be sent to Komfortkasse")
 NOT_HANDLED = _("not handled by Komfortkasse")
 NOT_ALLOWED = _("you may not see it")

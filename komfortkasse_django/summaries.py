@@ -8,7 +8,7 @@ from django.forms.utils import to_current_timezone
 from django.utils import timezone
 from django.utils.formats import time_format
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, npgettext, pgettext
 
 from komfortkasse_django.ages import ahead
 from komfortkasse_django.conf import shops
@@ -19,7 +19,7 @@ from komfortkasse_django.troubles import trouble_of
 def summarize(states: Mapping[str, int]) -> str:
     """How many removals are in which state, such as ``3 removed, 1 will be tried again``."""
     parts = [text for state, count in states.items() if count and (text := _part(state, count))]
-    return ", ".join(parts) or _("nothing to do")
+    return ", ".join(parts) or pgettext("komfortkasse", "nothing to do")
 
 
 def describe(rows: Iterable[RemovedOrder], pauses: Mapping[str, datetime]) -> str:
@@ -42,7 +42,8 @@ def describe(rows: Iterable[RemovedOrder], pauses: Mapping[str, datetime]) -> st
     parts = [_part(state, states[state]) for state in RemovedOrder.State.values if states[state]]
     for (reason, was_tried), times in waiting.items():
         if was_tried:
-            text = ngettext(
+            text = npgettext(
+                "komfortkasse",
                 "%(count)d will be tried again %(when)s: %(reason)s",
                 "%(count)d will be tried again, the first %(when)s: %(reason)s",
                 len(times),
@@ -58,7 +59,7 @@ def describe(rows: Iterable[RemovedOrder], pauses: Mapping[str, datetime]) -> st
                 "%(count)d is still to be sent", "%(count)d are still to be sent", len(times)
             )
         parts.append(text % {"count": len(times), "when": ahead(min(times), now), "reason": reason})
-    return ", ".join(parts) or _("nothing to do")
+    return ", ".join(parts) or pgettext("komfortkasse", "nothing to do")
 
 
 def obstacle(alias: str, pauses: Mapping[str, datetime]) -> str:
@@ -69,14 +70,14 @@ def obstacle(alias: str, pauses: Mapping[str, datetime]) -> str:
         return _("the shop %(shop)s is switched off in the settings") % {"shop": alias}
     if alias in pauses:
         until = time_format(to_current_timezone(pauses[alias]))
-        return _("Komfortkasse asked for a pause until %(time)s") % {"time": until}
+        return _("Komfortkasse asked for a pause (until %(time)s)") % {"time": until}
     return ""
 
 
 def _part(state: str, count: int) -> str:
     match state:
         case RemovedOrder.State.REMOVED:
-            text = ngettext("%(count)d removed", "%(count)d removed", count)
+            text = npgettext("komfortkasse", "%(count)d removed", "%(count)d removed", count)
         case RemovedOrder.State.UNKNOWN:
             text = ngettext(
                 "%(count)d unknown to Komfortkasse", "%(count)d unknown to Komfortkasse", count
@@ -92,5 +93,10 @@ def _part(state: str, count: int) -> str:
                 "%(count)d refused by Komfortkasse", "%(count)d refused by Komfortkasse", count
             )
         case _:
-            text = ngettext("%(count)d will be tried again", "%(count)d will be tried again", count)
+            text = npgettext(
+                "komfortkasse",
+                "%(count)d will be tried again",
+                "%(count)d will be tried again",
+                count,
+            )
     return text % {"count": count}

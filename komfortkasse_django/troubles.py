@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 _Text = str | Promise
 
@@ -46,7 +47,7 @@ TROUBLES = (
     ),
     Trouble(
         "No connection to Komfortkasse",
-        _("no connection"),
+        pgettext_lazy("komfortkasse", "no connection"),
         _(
             "Komfortkasse could not be reached. If that does not pass within the hour, whoever"
             " looks after the server should check its network."
@@ -62,7 +63,7 @@ TROUBLES = (
     ),
     Trouble(
         "The request was redirected",
-        _("redirected elsewhere"),
+        pgettext_lazy("komfortkasse", "redirected elsewhere"),
         _(
             "The request was sent on to another address, where it does not go for safety's sake."
             " Whoever looks after the website should check API_URL and the network's proxy."
@@ -78,14 +79,14 @@ TROUBLES = (
     ),
     Trouble(
         "Unexpected ",
-        _("an unforeseen error"),
+        pgettext_lazy("komfortkasse", "an unforeseen error"),
         _("Whoever looks after the website finds the whole error in its log."),
     ),
 )
 
 UNEXPECTED_ANSWER = Trouble(
     "",
-    _("an unexpected answer"),
+    pgettext_lazy("komfortkasse", "an unexpected answer"),
     _(
         "Something answered, but not as Komfortkasse does: a proxy, a login page of the network, or"
         " a connection that was cut off. If that does not pass, whoever looks after the server"

@@ -100,6 +100,31 @@ def test_overdue(arguments, overdue):
     assert (code, told["ok"], told["overdue"], told["due"]) == (1, False, overdue, 3)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "overdue"), [((), 1), (("--max-age=3",), 1), (("--max-age=2880",), 0)]
+)
+def test_what_only_backs_off_is_overdue_after_a_day(arguments, overdue):
+    """As with a wrong API key, when an order is deleted once a week."""
+    for hours in (23, 25):
+        removal = row(due=-59)
+        removal.created_at = timezone.now() - timedelta(hours=hours)
+        removal.save()
+
+    code, told = status_json(*arguments)
+
+    assert (code, told["overdue"], told["due"]) == (overdue, overdue, 0)
+
+
+def test_what_a_wrong_clock_put_off_is_overdue():
+    """It was recorded or postponed by a machine whose clock is years ahead."""
+    row(due=-23 * 60)
+    removal = row(due=-25 * 60)
+    removal.created_at = removal.next_attempt_at
+    removal.save()
+
+    assert status_json()[1]["overdue"] == 1
+
+
 def test_failed():
     row("failed")
 

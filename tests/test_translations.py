@@ -10,11 +10,14 @@ from pathlib import Path
 
 import polib
 import pytest
+from django.contrib import admin
+from django.template import Context, Template
 from django.utils import translation
+from django.utils.translation import gettext
 
 import komfortkasse_django
 from komfortkasse_django.models import RemovedOrder
-from komfortkasse_django.schema import PaymentStatus
+from komfortkasse_django.schema import PaymentStatus, RefundStatus
 
 PACKAGE = Path(komfortkasse_django.__file__).parent
 MESSAGES = PACKAGE / "locale" / "de" / "LC_MESSAGES"
@@ -72,6 +75,40 @@ def test_keeps_placeholders_and_punctuation(catalogue):
         for original, translated in texts(entry):
             assert sorted(PLACEHOLDER.findall(translated)) == sorted(PLACEHOLDER.findall(original))
             assert translated.endswith((".", "!", "?")) == original.endswith((".", "!", "?"))
+
+
+def test_short_texts_have_a_context(catalogue):
+    """All apps share one catalogue, in which "New" may be another app's."""
+    locale = Path(admin.__file__).parent / "locale" / "de" / "LC_MESSAGES" / "django.mo"
+    of_djangos_admin = {entry.msgid: entry.msgstr for entry in polib.mofile(str(locale))}
+    for entry in catalogue:
+        words = re.findall(r"[^\W\d_]{2,}", PLACEHOLDER.sub("", entry.msgid))
+        is_short = len(words) < 5 and "komfortkasse" not in entry.msgid.lower()
+        if is_short and of_djangos_admin.get(entry.msgid) != entry.msgstr:
+            assert entry.msgctxt == "komfortkasse", entry.msgid
+
+
+def test_another_apps_translations_stay_out(settings, tmp_path):
+    """A project's own come first, and so do those of the apps that are listed before."""
+    messages = tmp_path / "de" / "LC_MESSAGES"
+    messages.mkdir(parents=True)
+    theirs = polib.POFile()
+    theirs.metadata = {"Content-Type": "text/plain; charset=UTF-8"}
+    theirs.extend(
+        polib.POEntry(msgid=msgid, msgstr="von anderen")
+        for msgid in ("New", "Paid", "state", "pending", "Shop", "Try again")
+    )
+    theirs.save_as_mofile(str(messages / "django.mo"))
+    settings.LOCALE_PATHS = [str(tmp_path)]
+
+    with translation.override("de"):
+        assert gettext("Paid") == "von anderen"
+        assert PaymentStatus.PAID.label == "Bezahlt"
+        assert RefundStatus.NEW.label == "Eingereicht"
+        assert RemovedOrder.State.PENDING.label == "ausstehend"
+        assert RemovedOrder._meta.get_field("state").verbose_name == "Status"
+        template = "{% load i18n %}{% translate 'Try again' context 'komfortkasse' %}"
+        assert Template(template).render(Context()) == "Erneut versuchen"
 
 
 def test_what_is_shipped_is_what_is_written(catalogue):

@@ -8,7 +8,7 @@ from datetime import timedelta
 from django.core.management.base import BaseCommand, CommandError
 from django.db import router
 from django.utils import timezone
-from django.utils.translation import ngettext
+from django.utils.translation import npgettext
 
 from komfortkasse_django.management.arguments import add_database, positive_integer
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
@@ -52,7 +52,8 @@ class Command(BaseCommand):
         )
         if dry_run:
             count = rows.count()
-            text = ngettext(
+            text = npgettext(
+                "komfortkasse",
                 "Would delete %(count)d finished removal.",
                 "Would delete %(count)d finished removals.",
                 count,
@@ -64,8 +65,11 @@ class Command(BaseCommand):
             for deleted in _delete(rows):
                 count += deleted
         finally:
-            text = ngettext(
-                "Deleted %(count)d finished removal.", "Deleted %(count)d finished removals.", count
+            text = npgettext(
+                "komfortkasse",
+                "Deleted %(count)d finished removal.",
+                "Deleted %(count)d finished removals.",
+                count,
             )
             self.stdout.write(text % {"count": count})
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from komfortkasse_django import removals
 from komfortkasse_django.conf import shops
@@ -47,7 +48,9 @@ class Command(BaseCommand):
                 list(wanted), shop=shop, requested_via=RemovedOrder.RequestedVia.COMMAND
             )
         except ValueError as error:
-            raise CommandError(_("Nothing was recorded. %s") % error) from error
+            raise CommandError(
+                pgettext("komfortkasse", "Nothing was recorded. %s") % error
+            ) from error
         if not rows:
             raise CommandError(_("Nothing was recorded: the shop is switched off by ENABLED."))
 

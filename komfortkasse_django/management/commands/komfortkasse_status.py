@@ -9,17 +9,17 @@ from datetime import datetime, timedelta
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import router
-from django.db.models import Count, Max, Min, Q
+from django.db.models import Count, Max, Min
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.timesince import timesince
 from django.utils.timezone import template_localtime  # type: ignore[attr-defined]
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, npgettext, pgettext
 
 from komfortkasse_django.conf import shops
 from komfortkasse_django.management.arguments import add_database, positive_integer
-from komfortkasse_django.models import RemovedOrder, RetryAfter
+from komfortkasse_django.models import OVERDUE_AFTER, RemovedOrder, RetryAfter
 
 State = RemovedOrder.State
 
@@ -33,7 +33,7 @@ class Status:
     due: int
     """Removals whose time has come, also those that a pause or the settings keep waiting."""
     overdue: int
-    """Those of them that have been due for longer than is tolerable."""
+    """Removals that have been pending for longer than is tolerable."""
     oldest_due_at: datetime | None
     last_removed_at: datetime | None
     paused_until: dict[str, datetime]
@@ -66,8 +66,9 @@ class Command(BaseCommand):
             "--max-age",
             metavar="MINUTES",
             type=positive_integer,
-            default=60,
-            help="a removal is overdue when it has been due for longer; 60 by default",
+            default=OVERDUE_AFTER // timedelta(minutes=1),
+            help="a removal is overdue when it has been due for longer; 60 by default. Whatever"
+            " is not confirmed within a day, or in MINUTES if that is longer, is overdue as well",
         )
         add_database(parser)
 
@@ -108,14 +109,13 @@ def read_status(using: str, max_age: timedelta) -> Status:
             removed_at.append(finished_at)
     due = rows.filter(next_attempt_at__lte=now).aggregate(
         count=Count("pk"),
-        overdue=Count("pk", filter=Q(next_attempt_at__lt=now - max_age)),
         oldest=Min("next_attempt_at"),
     )
     pauses = RetryAfter.objects.using(using).filter(until__gt=now)
     return Status(
         counts=dict(counts),
         due=due["count"],
-        overdue=due["overdue"],
+        overdue=rows.overdue(max_age).count(),
         oldest_due_at=due["oldest"],
         last_removed_at=max(removed_at, default=None),
         paused_until=dict(pauses.values_list("shop", "until")),
@@ -150,8 +150,11 @@ def _headline(status: Status) -> str:
     """One line that a monitoring system can show."""
     parts = []
     if status.overdue:
-        text = ngettext(
-            "%(count)d removal is overdue", "%(count)d removals are overdue", status.overdue
+        text = npgettext(
+            "komfortkasse",
+            "%(count)d removal is overdue",
+            "%(count)d removals are overdue",
+            status.overdue,
         )
         parts.append(text % {"count": status.overdue})
     if status.failed:
@@ -162,13 +165,14 @@ def _headline(status: Status) -> str:
         )
         parts.append(text % {"count": status.failed})
     if status.ok:
-        parts.append(_("nothing is overdue"))
+        parts.append(pgettext("komfortkasse", "nothing is overdue"))
     parts.append(
-        ngettext("%(count)d is due", "%(count)d are due", status.due) % {"count": status.due}
+        npgettext("komfortkasse", "%(count)d is due", "%(count)d are due", status.due)
+        % {"count": status.due}
     )
     if status.oldest_due_at:
         age = _age(status.oldest_due_at, status.read_at)
-        parts.append(_("the oldest for %(age)s") % {"age": age})
+        parts.append(pgettext("komfortkasse", "the oldest for %(age)s") % {"age": age})
     if status.last_removed_at:
         age = _age(status.last_removed_at, status.read_at)
         parts.append(_("Komfortkasse last confirmed one %(age)s ago") % {"age": age})
@@ -183,7 +187,7 @@ def _remark(alias: str, status: Status) -> str:
     if alias not in shops():
         return " " + _("(KOMFORTKASSE has no such shop any more)")
     if not shops()[alias].enabled:
-        return " " + _("(switched off by ENABLED)")
+        return " " + pgettext("komfortkasse", "(switched off by ENABLED)")
     if until := status.paused_until.get(alias):
         return " " + _("(Komfortkasse asked for a pause until %(time)s)") % {
             "time": date_format(template_localtime(until), "DATETIME_FORMAT")

@@ -1,0 +1,181 @@
+"""With many removals the admin's list is found by indexes.
+
+On whichever database the tests run.
+"""
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from komfortkasse_django.models import RemovedOrder
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LIST = "admin:komfortkasse_django_removedorder_changelist"
+FINISHED, RARE = 20_000, 20
+SORTS = ("TEMP B-TREE", "Sort Key", "filesort")
+
+
+@pytest.fixture(autouse=True)
+def _mirror():
+    """Many that are removed, a few of everything else."""
+    RemovedOrder.objects.bulk_create(
+        (
+            RemovedOrder(
+                shop="default",
+                order_number=str(number),
+                reference_number=f"K{number}",
+                requested_via="delete",
+                state="removed",
+                payment_status="PLANNED",
+                amount_paid=1 if number % 1000 == 0 else None,
+                currency="EUR",
+                next_attempt_at=None,
+            )
+            for number in range(FINISHED)
+        ),
+        batch_size=1000,
+    )
+    for state in ("pending", "failed", "unknown", "superseded"):
+        for number in range(RARE):
+            RemovedOrder.objects.create(
+                shop="default",
+                order_number=f"{state} {number}",
+                requested_via="delete",
+                state=state,
+                next_attempt_at=timezone.now() if state == "pending" else None,
+            )
+    with connection.cursor() as cursor:
+        if connection.vendor == "mysql":
+            cursor.execute(f"ANALYZE TABLE {RemovedOrder._meta.db_table}")
+            cursor.fetchall()
+        elif connection.vendor == "postgresql":
+            cursor.execute("VACUUM ANALYZE")
+
+
+@pytest.fixture
+def staff(client) -> Client:
+    client.force_login(User.objects.create_superuser("staff"))
+    return client
+
+
+def index(*columns: str) -> str:
+    """The name of the index on the columns."""
+    with connection.cursor() as cursor:
+        constraints = connection.introspection.get_constraints(cursor, RemovedOrder._meta.db_table)
+    return next(
+        name
+        for name, constraint in constraints.items()
+        if constraint["index"] and tuple(constraint["columns"]) == columns
+    )
+
+
+def plan(sql: str) -> str:
+    """How the database runs a query; of MySQL the indexes that it uses, not all that it might."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"{connection.ops.explain_query_prefix()} {sql.replace('%', '%%')}")
+        names = [column[0] for column in cursor.description]
+        rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    return "\n".join(
+        " ".join(str(value) for name, value in row.items() if name != "possible_keys")
+        for row in rows
+    )
+
+
+def queries(staff: Client, **query: str) -> list[str]:
+    """What the list asks of the mirror: the overview first, its length and its page at last."""
+    with CaptureQueriesContext(connection) as captured:
+        assert staff.get(reverse(LIST), query).status_code == 200
+    table = connection.ops.quote_name(RemovedOrder._meta.db_table)
+    return [each["sql"] for each in captured if table in each["sql"]]
+
+
+def page_and_length(staff: Client, **query: str) -> list[str]:
+    length, page = queries(staff, **query)[-2:]
+    assert length.startswith("SELECT COUNT(*)")
+    return [plan(length), plan(page)]
+
+
+def test_the_overview(staff):
+    states, total, overdue, received = (plan(sql) for sql in queries(staff)[:4])
+
+    assert index("state", "id") in states
+    assert index("state", "id") in overdue
+    assert index("amount_paid", "currency") in received
+    # The whole is counted once, without reading the rows where the database can.
+    assert connection.vendor == "postgresql" or "komfortkass_" in total
+
+
+@pytest.mark.parametrize("order", ["", "1", "-1", "7", "-7", "8", "-8"])
+def test_no_page_is_sorted(staff, order):
+    """Order number, reference number, and when it was requested, in both directions."""
+    length, page = page_and_length(staff, o=order)
+
+    assert not any(sort in length for sort in SORTS)
+    if connection.vendor == "postgresql" and order in {"1", "-1", "7", "-7"}:
+        # It sorts equals, of which there are few.
+        assert "Incremental Sort" in page
+    else:
+        assert not any(sort in page for sort in SORTS)
+
+
+@pytest.mark.parametrize("state", ["failed", "unknown", "superseded"])
+def test_by_state(staff, state):
+    length, page = page_and_length(staff, state=state)
+
+    assert index("state", "id") in length
+    assert index("state", "id") in page
+    assert not any(sort in page for sort in SORTS)
+
+
+def test_by_the_state_of_most(staff):
+    length, page = page_and_length(staff, state="removed")
+
+    for found in (length, page):
+        assert not any(sort in found for sort in SORTS)
+
+
+def test_what_is_still_to_be_sent(staff):
+    length, page = page_and_length(staff, state="pending")
+
+    assert index("state", "id") in length or index("next_attempt_at") in length
+    assert index("state", "id") in page or index("next_attempt_at") in page
+
+
+def test_what_is_overdue(staff):
+    RemovedOrder.objects.filter(state="pending").update(created_at="2026-01-01T00:00Z")
+
+    length, page = page_and_length(staff, state="overdue")
+
+    assert index("state", "id") in length
+    assert index("state", "id") in page
+
+
+def test_by_money_received(staff):
+    length, page = page_and_length(staff, received="yes")
+
+    assert index("amount_paid", "currency") in length
+    # Where the planner knows that there are many it reads the newest rows until a page is full.
+    assert index("amount_paid", "currency") in page or not any(sort in page for sort in SORTS)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"payment_status": "other"}, {"requested_via": "delete"}, {"shop": "default"}],
+)
+def test_other_filters_read_the_newest_rows_until_the_page_is_full(staff, query):
+    """An index for each of them would cost every deletion more than it helps."""
+    _length, page = page_and_length(staff, **query)
+
+    assert not any(sort in page for sort in SORTS)
+
+
+@pytest.mark.parametrize("term", ["1234", "K1234"])
+def test_search(staff, term):
+    for found in page_and_length(staff, q=term):
+        assert index("order_number") in found
+        assert index("reference_number") in found
