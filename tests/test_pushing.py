@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 import requests
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -25,6 +25,7 @@ from tests.shop.models import IntegerOrder, Order
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Via = RemovedOrder.RequestedVia
+HOUR = timedelta(hours=1)
 
 
 def due(*numbers: str, shop: str = "default", via: Via = Via.DELETE) -> list[RemovedOrder]:
@@ -99,11 +100,14 @@ class TestOutcome:
         [
             ({"paymentStatus": "PLANNED"}, {"payment_status": "PLANNED"}),
             ({"paymentStatus": None}, {"payment_status": ""}),
+            ({"paymentStatus": "X" * 64}, {"payment_status": "X" * 64}),
             ({"paymentStatus": "X" * 65}, {"payment_status": ""}),
             ({"referenceNumber": "K\0"}, {"reference_number": ""}),
             ({"referenceNumber": "\ud800"}, {"reference_number": ""}),
             ({"referenceNumber": ["K"]}, {"reference_number": ""}),
             ({"amount": 22.385}, {"amount": Decimal("22.38")}),
+            ({"amount": 9999999999999.99}, {"amount": Decimal("9999999999999.99")}),
+            ({"amount": 1e13}, {"amount": None}),
             ({"amount": 1e15}, {"amount": None}),
             ({"amountPaid": "much"}, {"amount_paid": None}),
             ({"amountPaid": -5}, {"amount_paid": Decimal("-5.00")}),
@@ -141,7 +145,10 @@ class TestOutcome:
         [(state, reason)] = announced
         assert state == "failed"
         assert isinstance(reason, InvalidRequest)
-        assert [record.levelname for record in caplog.records] == ["ERROR"]
+        [record] = caplog.records
+        assert record.levelname == "ERROR"
+        assert "order 1001: " in record.getMessage()
+        assert "Order is locked" in record.getMessage()
 
     @pytest.mark.parametrize("status", [401, 403])
     def test_wrong_key_stops_the_shop(self, komfortkasse, caplog, configure, status):
@@ -225,6 +232,7 @@ class TestOutcome:
         assert push().states == {"pending": 1, "removed": 1}
 
         assert row().last_error == "Unexpected ZeroDivisionError: by the client"
+        assert "order 1001 " in caplog.text
         assert "ZeroDivisionError" in caplog.text
 
 
@@ -322,6 +330,7 @@ class TestRetryAfter:
         assert komfortkasse.numbers == ["1001"]
         assert "default" in result.stopped
         assert 118 < seconds_until(row("1001")) <= 120
+        assert "slow down" in row("1001").last_error
         assert row("1002").attempts == 0
         assert RemovedOrder.objects.due().count() == 0
 
@@ -378,6 +387,29 @@ class TestRetryAfter:
 
         assert RetryAfter.objects.get().until > timezone.now() + timedelta(seconds=50)
 
+    @pytest.mark.parametrize("meanwhile", ["locked", "told to another worker"])
+    def test_is_kept_to_whatever_happens_meanwhile(self, komfortkasse, meanwhile):
+        due("1001")
+        komfortkasse.answer = error(503, "maintenance", **{"Retry-After": "60"})
+        happened = []
+
+        def happen(execute, sql, *others):
+            result = execute(sql, *others)
+            if sql.startswith("UPDATE") and "retryafter" in sql and not happened:
+                happened.append(meanwhile)
+                if meanwhile == "locked":
+                    error = OperationalError()
+                    error.__cause__ = Exception(1205, "Lock wait timeout exceeded")
+                    raise error
+                RetryAfter.objects.create(shop="default", until=timezone.now() + HOUR)
+            return result
+
+        with connection.execute_wrapper(happen):
+            assert push().states == {"pending": 1}
+
+        assert happened == [meanwhile]
+        assert RetryAfter.objects.get().until > timezone.now() + timedelta(seconds=50)
+
 
 class TestBackoff:
     def test_grows_to_an_hour_and_never_ends(self, komfortkasse):
@@ -420,6 +452,20 @@ class TestOutage:
         assert RemovedOrder.objects.due().count() == 100 - len(komfortkasse.numbers)
         assert [record.levelname for record in caplog.records] == ["WARNING"]
 
+    def test_is_three_failures_one_after_the_other(self, komfortkasse, configure, caplog):
+        configure(CONCURRENCY=1)
+        due("1001", "1002", "1003", "1004")
+        komfortkasse.answer = error(500, "Out of order")
+
+        result = push()
+
+        assert komfortkasse.numbers == ["1001", "1002", "1003"]
+        assert list(result.stopped) == ["default"]
+        assert "Out of order" in result.stopped["default"]
+        [record] = caplog.records
+        assert "'default' is left alone" in record.getMessage()
+        assert "Out of order" in record.getMessage()
+
     def test_is_consecutive(self, komfortkasse, configure):
         configure(CONCURRENCY=1)
         numbers = [str(number) for number in range(20)]
@@ -428,9 +474,11 @@ class TestOutage:
             if int(number) % 3:
                 komfortkasse.answers[number] = error(500)
 
-        push()
+        result = push()
 
         assert komfortkasse.numbers == numbers
+        assert result.stopped == {}
+        assert not RemovedOrder.objects.filter(last_error__startswith="Unexpected")
 
     def test_ends_in_due_order(self, komfortkasse, configure):
         configure(CONCURRENCY=1)

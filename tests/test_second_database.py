@@ -6,8 +6,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from komfortkasse_django import leases
-from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
+from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet, RetryAfter
 from komfortkasse_django.removals import push, record, remove
+from tests.komfortkasse import error
 from tests.shop.models import Order
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
@@ -107,6 +108,18 @@ def test_removals_are_recorded_together_or_not_at_all(monkeypatch):
         record([("first", "2001"), ("second", "2002")], requested_via=Via.CODE, using="other")
 
     assert mirrored("other") == []
+
+
+def test_a_pause_is_kept_to_there(komfortkasse):
+    mirror = RemovedOrder.objects.using("other")
+    mirror.create(shop="default", order_number="2001", requested_via=Via.CODE)
+    komfortkasse.answer = error(429, "slow down", **{"Retry-After": "120"})
+
+    push(using="other")
+
+    mirror.update(next_attempt_at=timezone.now())
+    assert push(using="other").total == 0
+    assert not RetryAfter.objects.exists()
 
 
 def test_a_claim_is_a_transaction_there():
