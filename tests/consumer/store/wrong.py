@@ -33,7 +33,7 @@ def read(order: schema.Order) -> None:
 
 
 def query(row: RemovedOrder) -> None:
-    RemovedOrder.objects.overdue()  # type: ignore[attr-defined]
+    RemovedOrder.objects.late()  # type: ignore[attr-defined]
     RemovedOrder.objects.filter(order="1001")  # type: ignore[misc]
     RemovedOrder.State.LOST  # type: ignore[attr-defined]
     row.amount_paid + 1  # type: ignore[operator]
