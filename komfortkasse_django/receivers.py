@@ -39,7 +39,7 @@ def connect() -> None:
     for shop in enabled_shops():
         if shop.installed_model is not None:  # or else check E009 says so
             shops_by_model[concrete(shop.model)].append(shop)
-    for model in apps.get_models(include_auto_created=True):
+    for model in apps.get_models():
         _connect(model, shops_by_model.get(concrete(model), []))
 
 

@@ -32,10 +32,11 @@ def deliveries(monkeypatch):
 @pytest.fixture
 def pushes(monkeypatch):
     """A clock, and pushes that take one second of it each."""
-    clock = SimpleNamespace(now=100.0, pushes=[])
+    clock = SimpleNamespace(now=100.0, pushes=[], shops=[])
     monkeypatch.setattr(tasks.time, "monotonic", lambda: clock.now)
 
     def push(*, using, shop, ids, budget):
+        clock.shops.append(shop)
         clock.pushes.append((list(ids), round(budget, 3)))
         clock.now += 1
 
@@ -233,6 +234,14 @@ class TestBudget:
         Order.objects.create(number="1002").delete()
 
         assert [budget for _, budget in pushes.pushes] == [1.5, 0.5, 1.5, 0.5]
+        assert pushes.shops == ["a", "b", "a", "b"]
+
+    def test_of_nothing_pushes_nothing(self, pushes, configure):
+        configure(REQUEST_BUDGET=0)
+
+        Order.objects.create(number="1001").delete()
+
+        assert pushes.pushes == []
 
     def test_is_spent_by_a_push_that_fails_too(self, pushes, configure, monkeypatch):
         configure(REQUEST_BUDGET=1.5)

@@ -337,6 +337,21 @@ class TestFilter:
 
         assert recorded() == ["1003"]
 
+    @pytest.mark.parametrize(("fields", "reads"), [([], 1), (["pk"], 4)])
+    def test_reads_an_order_again_only_where_something_is_missing(self, configure, fields, reads):
+        """Once for all that is missing, and not at all where nothing is."""
+        configure(ORDER_FILTER=lambda order: order.payment == "prepayment" and not order.cancelled)
+        Order.objects.bulk_create(Order(number=number) for number in ("1001", "1002", "1003"))
+
+        with CaptureQueriesContext(connection) as queries:
+            Order.objects.only(*fields).delete()
+
+        statements = [query["sql"] for query in queries]
+        table = connection.ops.quote_name("shop_order")
+        found = [sql for sql in statements if sql.startswith("SELECT") and f"FROM {table} " in sql]
+        assert len(found) == reads + 1  # those that replace one of them
+        assert recorded() == ["1001", "1002", "1003"]
+
     def test_judges_what_the_database_holds(self, configure):
         configure(ORDER_FILTER=is_paid_in_advance)
         order = Order.objects.create(number="1001", payment="card")

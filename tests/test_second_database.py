@@ -30,6 +30,23 @@ class MirrorInTheFirst:
         return "default" if model is RemovedOrder else None
 
 
+class ReadsFromTheSecond:
+    """A replica, which may lag."""
+
+    def db_for_read(self, model, **hints):
+        return "other"
+
+    def db_for_write(self, model, **hints):
+        return "default"
+
+
+class NewOrdersInTheSecond:
+    """Where the old ones are, and their mirror, is up to who asks for them."""
+
+    def db_for_write(self, model, **hints):
+        return "other" if model is Order else None
+
+
 @pytest.fixture
 def order() -> Order:
     """An order in the second database; its primary key is also that of one in the first."""
@@ -92,6 +109,24 @@ def test_a_mirror_in_the_first_waits_for_the_commit_in_the_second(komfortkasse, 
         assert mirrored("default") == []
 
     assert mirrored("default") == [("2001", "removed")]
+
+
+def test_a_replica_that_lags_supersedes_nothing(komfortkasse, settings, order):
+    settings.DATABASE_ROUTERS = [ReadsFromTheSecond()]
+    Order.objects.using("other").update(number="1001")
+
+    Order.objects.using("default").get().delete()
+
+    assert mirrored("default") == [("1001", "removed")]
+
+
+def test_an_order_elsewhere_supersedes_none_that_is_here(komfortkasse, settings, order):
+    settings.DATABASE_ROUTERS = [NewOrdersInTheSecond()]
+    Order.objects.using("other").update(number="1001")
+
+    Order.objects.using("default").all().delete()
+
+    assert mirrored("default") == [("1001", "removed")]
 
 
 def test_removals_are_recorded_together_or_not_at_all(monkeypatch):

@@ -141,6 +141,7 @@ def test_immediate_backend_is_bypassed(settings, komfortkasse):
 
 def test_without_a_framework_delivers_in_process(monkeypatch, komfortkasse):
     monkeypatch.setattr(tasks, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "komfortkasse_django.background", None)
 
     Order.objects.create(number="1001").delete()
 
