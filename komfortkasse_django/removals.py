@@ -185,6 +185,7 @@ class _Delivery:
         # Late, because tasks imports this module.
         from komfortkasse_django import tasks
 
+        _deliveries.pop(id(connections[self.using]), None)
         delivered, self.keys = self.keys, defaultdict(list)
         with tasks.one_budget():
             for alias, ids in delivered.items():
