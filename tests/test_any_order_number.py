@@ -168,7 +168,9 @@ def test_the_admin_shows_and_finds_it_and_takes_nothing_in_it_for_markup(pages):
     @as_it_is
     def as_text(number):
         for name, page in pages(number).items():
-            assert normalize_newlines(number) in normalize_newlines(page.text), name
+            # Django 6.1 leaves out the spaces around it, which no browser shows.
+            shown = normalize_newlines(number.strip())
+            assert shown in normalize_newlines(page.text), name
             assert page.structure == harmless[name].structure, name
 
     as_text()

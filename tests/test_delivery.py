@@ -81,7 +81,7 @@ class TestCommit:
         assert sorted(komfortkasse.numbers) == ["1001", "1003"]
         assert RemovedOrder.objects.count() == 2
 
-    def test_delivers_a_loop_at_once(self, deliveries):
+    def test_delivers_a_loop_at_once(self, deliveries, caplog):
         orders = [Order.objects.create(number=str(number)) for number in range(20)]
 
         with transaction.atomic():
@@ -90,6 +90,7 @@ class TestCommit:
 
         keys = list(RemovedOrder.objects.order_by("pk").values_list("pk", flat=True))
         assert deliveries == [("default", keys, "default")]
+        assert caplog.records == []
 
     def test_starts_anew_after_a_rollback(self, deliveries):
         with transaction.atomic():
@@ -100,6 +101,26 @@ class TestCommit:
 
         keys = list(RemovedOrder.objects.order_by("pk").values_list("pk", flat=True))
         assert [ids for _, ids, _ in deliveries] == [[key] for key in keys]
+
+    def test_starts_anew_where_an_error_keeps_hold_of_the_last(self, deliveries, monkeypatch):
+        deliver = tasks.deliver
+
+        def interrupt(*args, **kwargs):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(tasks, "deliver", interrupt)
+        with pytest.raises(KeyboardInterrupt) as held:
+            Order.objects.create(number="1001").delete()
+        monkeypatch.setattr(tasks, "deliver", deliver)
+
+        with transaction.atomic():
+            Order.objects.create(number="1002").delete()
+            transaction.set_rollback(True)
+        Order.objects.create(number="1003").delete()
+
+        assert held.tb is not None
+        last = RemovedOrder.objects.latest("pk")
+        assert [ids for _, ids, _ in deliveries] == [[last.pk]]
 
     def test_delivers_for_each_shop(self, configure, deliveries):
         options = {"API_KEY": "key", "ORDER_MODEL": "shop.Order"}
