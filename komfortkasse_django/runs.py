@@ -209,7 +209,8 @@ class Run:
                 self._halt(logging.ERROR, reason)
         done = []
         for lease in deletions:
-            if error := errors.get(lease.row.order_number):
+            error = errors.get(lease.row.order_number)
+            if error is not None:  # the shop's own, which may be false
                 _postpone(lease.row, f"The shop's own code failed: {type(error).__name__}")
                 done.append(lease)
             elif lease.row.order_number in in_use:

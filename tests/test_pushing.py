@@ -304,6 +304,20 @@ class TestSuperseded:
         assert row().last_error == "The shop's own code failed: AttributeError"
         assert "no_such_attribute" in caplog.text
 
+    def test_filter_that_fails_with_a_false_error_postpones(self, komfortkasse, configure):
+        class FalseError(Exception):
+            def __len__(self) -> int:
+                return 0
+
+        def order_filter(order):
+            raise FalseError
+
+        configure(ORDER_FILTER=order_filter)
+        due("1001")
+        Order.objects.create(number="1001")
+
+        assert push().states == {"pending": 1}
+
     def test_filter_that_fails_for_one_order_keeps_no_other_waiting(self, komfortkasse, configure):
         def order_filter(order):
             return order.number != "1003" or order.no_such_attribute
