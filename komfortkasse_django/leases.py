@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from django.db import DatabaseError, Error, connections, transaction
 from django.db.backends.sqlite3.base import DatabaseWrapper as SQLite
+from django.db.models import Model
 from django.utils import timezone
 
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet, get_field
@@ -78,7 +79,7 @@ def claim(due: RemovedOrderQuerySet, *, at_most: int, seconds: float) -> tuple[l
         candidates = due.filter(pk__in=keys).order_by("next_attempt_at")
         seen = len(keys)
     with transaction.atomic(using, durable=True):
-        write_first(using)
+        write_first(using, RemovedOrder)
         skip_locked = connection.features.has_select_for_update_skip_locked
         leases = _lease(candidates.select_for_update(skip_locked=skip_locked), seconds)
         _write(leases, _CLAIMED, using)
@@ -87,8 +88,10 @@ def claim(due: RemovedOrderQuerySet, *, at_most: int, seconds: float) -> tuple[l
     return leases, (len(leases) if seen is None else seen) == at_most
 
 
-def write_first(using: str) -> None:
+def write_first(using: str, model: type[Model]) -> None:
     """Become SQLite's only writer before this transaction reads; nothing on other databases.
+
+    ``model`` is any that has a table there.
 
     SQLite has no row locks. In its default mode a transaction that reads first is refused to write,
     without any waiting, once another has written; one that writes first, were it to no row, waits
@@ -102,7 +105,7 @@ def write_first(using: str) -> None:
         or connection.transaction_mode in {"IMMEDIATE", "EXCLUSIVE"}  # type: ignore[attr-defined]
     ):
         return
-    table, key = map(connection.ops.quote_name, (RemovedOrder._meta.db_table, "id"))
+    table, key = map(connection.ops.quote_name, (model._meta.db_table, str(model._meta.pk.column)))
     with connection.cursor() as cursor:
         cursor.execute(f"UPDATE {table} SET {key} = {key} WHERE 0")  # noqa: S608
 

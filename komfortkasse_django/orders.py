@@ -80,15 +80,20 @@ def in_use(shop: Shop, numbers: Iterable[str], *, mirror_at: str) -> set[str]:
     field = shop.number_field
     if field is None:
         return set()
-    # Never a replica: one that lags still shows the order that was deleted.
-    using = router.db_for_write(shop.model)
-    if mirror_database(using) != mirror_at:
-        using = mirror_at
     candidates = [value for number in numbers if (value := _to_python(field, number)) is not None]
-    orders = _rows(shop.model, using).filter(**{f"{field.name}__in": candidates})
+    orders = _rows(shop.model, database_of(shop, mirror_at=mirror_at)).filter(
+        **{f"{field.name}__in": candidates}
+    )
     if shop.wants is not None:
         return {str(getattr(order, field.attname)) for order in orders if shop.wants(order)}
     return {str(value) for value in orders.values_list(field.attname, flat=True)}
+
+
+def database_of(shop: Shop, *, mirror_at: str) -> str:
+    """The database of the orders whose removals are recorded in the database ``mirror_at``."""
+    # Never a replica: one that lags still shows the order that was deleted.
+    using = router.db_for_write(shop.model)
+    return using if mirror_database(using) == mirror_at else mirror_at
 
 
 def _to_python(field: "models.Field[Any, Any]", number: str) -> Any:  # noqa: ANN401

@@ -18,7 +18,7 @@ from django.db.models.signals import post_delete, pre_delete
 from komfortkasse_django import removals
 from komfortkasse_django.conf import Shop, concrete, enabled_shops
 from komfortkasse_django.leases import write_first
-from komfortkasse_django.models import RemovedOrder, mirror_database
+from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.orders import number_of
 
 _Key = tuple[str, Any]  # alias, primary key: one row may be collected as two classes
@@ -69,7 +69,7 @@ def read(
     sender: type[Model], instance: Model, using: str, origin: object = None, **kwargs: object
 ) -> None:
     """Keep the order's numbers until its deletion is certain."""
-    reads = _reads_of_block(using)
+    reads = _reads_of_block(using, sender)
     trusted = _was_fetched(instance, origin)
     for shop in _connected[sender]:
         number = number_of(shop, instance, using=using, trusted=trusted)
@@ -107,12 +107,11 @@ def _was_fetched(order: Model, origin: object) -> bool:
     return not is_part_of_origin
 
 
-def _reads_of_block(using: str) -> _Reads:
+def _reads_of_block(using: str, sender: type[Model]) -> _Reads:
     block = _block(using)
     if block not in _read:
         _read[block] = {}
-        if mirror_database(using) == using:  # or else there is no mirror to write to
-            write_first(using)
+        write_first(using, concrete(sender))
     return _read[block]
 
 

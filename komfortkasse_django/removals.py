@@ -14,6 +14,7 @@ from django.db.models import Model, QuerySet
 
 from komfortkasse_django import orders
 from komfortkasse_django.conf import Shop, concrete, shops
+from komfortkasse_django.leases import write_first
 from komfortkasse_django.models import RemovedOrder, mirror_database
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def remove(
         if isinstance(item, Model):
             # Not item._state.db, which may be a replica.
             using = router.db_for_write(type(item), instance=item)
+            if using not in entries:
+                write_first(using, concrete(type(item)))
             entries[using] += _entries_of(item, wanted, using=using, trusted=trusted)
         else:
             entries[router.db_for_write(RemovedOrder)] += _entry_of(item, wanted)
@@ -74,6 +77,7 @@ def _shops_named(alias: str | None) -> list[Shop]:
 def _items(what: object) -> Iterator[tuple[object, bool]]:
     """The single things of ``what``, and whether they come straight from the database."""
     if isinstance(what, QuerySet):
+        write_first(router.db_for_write(what.model), concrete(what.model))
         yield from ((order, True) for order in what.all())
     elif isinstance(what, Iterable) and not isinstance(what, str | bytes):
         yield from ((item, False) for item in what)

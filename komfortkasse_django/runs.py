@@ -199,7 +199,8 @@ class Run:
         deletions = [
             lease for lease in leases if lease.row.requested_via == RemovedOrder.RequestedVia.DELETE
         ]
-        in_use, errors = self._look_up([lease.row.order_number for lease in deletions])
+        numbers = [lease.row.order_number for lease in deletions]
+        in_use, errors = self._look_up(numbers, until=self._patience())
         if errors:
             reason = f"The shop's own code failed for {len(errors)} of {len(deletions)} orders"
             logger.error(
@@ -219,27 +220,33 @@ class Run:
         self._settle(dict.fromkeys(done))
         return [lease for lease in leases if lease not in done]
 
-    def _look_up(self, numbers: list[str]) -> tuple[set[str], dict[str, Exception]]:
-        """Those of ``numbers`` that are in use again, and why it cannot be told of others."""
+    def _look_up(
+        self, numbers: list[str], *, until: float
+    ) -> tuple[set[str], dict[str, Exception]]:
+        """Those of ``numbers`` that are in use again, and why it cannot be told of others.
+
+        ``until`` is a time of the monotonic clock, in seconds: after it, nothing is asked again.
+        """
         if not numbers:
             return set(), {}
         try:
+            using = orders.database_of(self.shop, mirror_at=self.using)
             in_use = patiently(
                 lambda: orders.in_use(self.shop, numbers, mirror_at=self.using),
-                using=self.using,
-                until=self._patience(),
+                using=using,
+                until=until,
             )
         except Exception as error:
-            if isinstance(error, Error) and will_pass(error, self.using):
+            if isinstance(error, Error) and will_pass(error, using):
                 raise  # to ask for fewer is no help
-            if len(numbers) == 1:
-                return set(), {numbers[0]: error}
+            if len(numbers) == 1 or time.monotonic() > until or self._is_over():
+                return set(), dict.fromkeys(numbers, error)
         else:
             return in_use, {}
         # Halve them until the bad ones are alone, or they would keep all the others waiting.
         half = len(numbers) // 2
-        in_use, errors = self._look_up(numbers[:half])
-        more_in_use, more_errors = self._look_up(numbers[half:])
+        in_use, errors = self._look_up(numbers[:half], until=until)
+        more_in_use, more_errors = self._look_up(numbers[half:], until=until)
         return in_use | more_in_use, errors | more_errors
 
     def _patience(self) -> float:

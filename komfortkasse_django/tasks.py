@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 from asgiref.sync import SyncToAsync
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from komfortkasse_django import removals
 from komfortkasse_django.conf import Shop
@@ -17,7 +18,8 @@ from komfortkasse_django.conf import Shop
 _CHUNK = 100  # rows per task
 _PAUSE = 60.0  # seconds for which a backend is left alone that failed: failing may take some, too
 
-_paused_until: dict[str, float] = {}  # by alias of TASKS, on the monotonic clock
+# By backend, which Django makes anew where TASKS is overridden, and by queue: monotonic times.
+_paused_until: WeakKeyDictionary[object, dict[str, float]] = WeakKeyDictionary()
 
 
 class _Account:
@@ -38,7 +40,7 @@ def deliver(shop: Shop, ids: Sequence[int], *, using: str) -> None:
 
     A task carries row ids and is only a nudge: whatever becomes of it, the rows stay due until
     ``komfortkasse_push`` sends them. Raises what the task backend raises when it cannot be
-    reached; for a minute after that this process enqueues nothing.
+    reached; for a minute after that this process enqueues nothing in that queue.
     """
     if _runs_at_once(shop):
         _push_within_budget(shop, ids, using)
@@ -47,13 +49,14 @@ def deliver(shop: Shop, ids: Sequence[int], *, using: str) -> None:
     from komfortkasse_django.background import push_removed_orders
 
     task = push_removed_orders.using(backend=shop.task_backend, queue_name=shop.task_queue)
-    if time.monotonic() < _paused_until.get(shop.task_backend, 0.0):
+    pauses = _paused_until.setdefault(task.get_backend(), {})
+    if time.monotonic() < pauses.get(shop.task_queue, 0.0):
         return
     try:
         for start in range(0, len(ids), _CHUNK):
             task.enqueue(using, shop.alias, list(ids[start : start + _CHUNK]))
     except Exception:
-        _paused_until[shop.task_backend] = time.monotonic() + _PAUSE
+        pauses[shop.task_queue] = time.monotonic() + _PAUSE
         raise
 
 
@@ -91,11 +94,20 @@ def _current_account() -> _Account | None:
 def _is_in_transaction() -> bool:
     """Whether a transaction is open on any database: it must not wait for Komfortkasse."""
     return any(
+        _is_managed_by_hand(connection)
         # Those that Django's TestCase has around each test do not count, as for durable blocks.
-        not block._from_testcase  # type: ignore[attr-defined]  # noqa: SLF001
+        or any(
+            not block._from_testcase  # type: ignore[attr-defined]  # noqa: SLF001
+            for block in connection.atomic_blocks
+        )
         for connection in connections.all(initialized_only=True)
-        for block in connection.atomic_blocks
     )
+
+
+def _is_managed_by_hand(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the shop has switched autocommit off: then each statement opens a transaction."""
+    is_open = connection.connection is not None
+    return is_open and not connection.in_atomic_block and not connection.autocommit
 
 
 @contextmanager

@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import pytest
 import requests
 from django.core.signals import request_finished, request_started
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 
 from komfortkasse_django import models, removals, tasks
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
 from komfortkasse_django.signals import order_removed
 from tests.komfortkasse import error
-from tests.shop.models import Order
+from tests.shop.models import Customer, Order
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -355,3 +355,19 @@ def test_no_other_transaction_waits_for_komfortkasse(komfortkasse):
         assert komfortkasse.numbers == []
 
     assert RemovedOrder.objects.due().count() == 1
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_no_transaction_by_hand_waits_for_komfortkasse(komfortkasse):
+    """Where autocommit is off, every statement opens one."""
+    connections["other"].set_autocommit(False)
+    try:
+        Customer.objects.using("other").create(name="Erika")
+
+        Order.objects.create(number="1001").delete()
+
+        assert komfortkasse.numbers == []
+        assert RemovedOrder.objects.due().count() == 1
+    finally:
+        connections["other"].rollback()
+        connections["other"].set_autocommit(True)

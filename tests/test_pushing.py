@@ -13,10 +13,11 @@ from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from komfortkasse_django import leases, runs
+from komfortkasse_django import leases, orders, runs
 from komfortkasse_django.exceptions import AuthenticationFailed, InvalidRequest
 from komfortkasse_django.models import RemovedOrder, RetryAfter
 from komfortkasse_django.removals import push, record
+from komfortkasse_django.runs import Run
 from komfortkasse_django.schema import Order as OrderJSON
 from komfortkasse_django.signals import order_removed, removal_failed
 from tests.komfortkasse import error, order_json
@@ -330,6 +331,50 @@ class TestSuperseded:
         assert push().states == {"superseded": 1, "pending": 1, "removed": 6}
         assert row("1001").state == "superseded"
         assert row("1003").last_error == "The shop's own code failed: AttributeError"
+
+    @pytest.mark.parametrize("time_is_up", [False, True])
+    def test_asks_no_more_for_fewer_orders_when_it_has_to_end(
+        self, komfortkasse, configure, monkeypatch, time_is_up
+    ):
+        asked = []
+
+        def in_use(shop, numbers, **kwargs):
+            asked.append(len(numbers))
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(orders, "in_use", in_use)
+        if time_is_up:
+            monkeypatch.setattr(Run, "_patience", lambda run: time.monotonic() - 1)
+        due(*(str(number) for number in range(1000, 1032)))
+
+        push(should_stop=(lambda: False) if time_is_up else (lambda: len(asked) > 2))
+
+        assert asked == ([32] if time_is_up else [32, 16, 8, 8, 16])
+        assert komfortkasse.numbers == []
+        assert RemovedOrder.objects.pending().count() == 32
+
+    def test_orders_that_are_not_to_be_had_are_not_asked_for_one_by_one(
+        self, komfortkasse, monkeypatch
+    ):
+        """The database of the orders may be down while that of the mirror is not."""
+        asked = []
+
+        def in_use(shop, numbers, **kwargs):
+            asked.append(len(numbers))
+            raise OperationalError("connection refused")
+
+        monkeypatch.setattr(orders, "in_use", in_use)
+        monkeypatch.setattr(orders, "database_of", lambda shop, **kwargs: "gone")
+        monkeypatch.setattr(runs, "will_pass", lambda error, using: using == "gone")
+        monkeypatch.setattr(runs, "patiently", lambda act, **kwargs: act())
+        due(*(str(number) for number in range(1000, 1032)))
+
+        with pytest.raises(OperationalError):
+            push()
+
+        assert len(asked) == 1
+        # They are due again when the lease ends.
+        assert set(RemovedOrder.objects.values_list("state", "last_error")) == {("pending", "")}
 
 
 class TestRetryAfter:

@@ -39,7 +39,6 @@ class CeleryLikeBackend(DummyBackend):
 @pytest.fixture
 def enqueued(settings, monkeypatch):
     """The results of a backend that only collects tasks, by its alias."""
-    monkeypatch.setattr(tasks, "_paused_until", {})
     dummy = {"BACKEND": f"{FRAMEWORK}.backends.dummy.DummyBackend"}
     settings.TASKS = {
         "default": dummy,
@@ -116,6 +115,30 @@ def test_broker_that_is_down_is_left_alone_for_a_minute(enqueued, configure, mon
     configure(TASK_BACKEND="default")
     Order.objects.create(number="1002").delete()
     assert len(enqueued()) == 1
+
+
+def test_only_the_queue_that_failed_is_left_alone(enqueued, configure, settings, monkeypatch):
+    settings.TASKS = {
+        **settings.TASKS,
+        "down": {"BACKEND": "tests.test_tasks.BrokenBackend", "QUEUES": ["a", "b"]},
+    }
+    monkeypatch.setattr(BrokenBackend, "attempts", 0)
+
+    for queue in ("a", "b"):
+        configure(TASK_BACKEND="down", TASK_QUEUE=queue)
+        Order.objects.create(number="1001").delete()
+
+    assert BrokenBackend.attempts == 2
+
+
+def test_another_backend_under_the_same_alias_is_not_left_alone(enqueued, configure, settings):
+    configure(TASK_BACKEND="down")
+    Order.objects.create(number="1001").delete()
+    settings.TASKS = {**settings.TASKS, "down": settings.TASKS["default"]}
+
+    Order.objects.create(number="1002").delete()
+
+    assert len(enqueued("down")) == 1
 
 
 def test_backend_that_does_not_exist_costs_the_shop_nothing(enqueued, configure, caplog):

@@ -4,12 +4,13 @@ import copy
 import sqlite3
 
 import pytest
-from django.db import OperationalError, connection, connections, transaction
+from django.db import OperationalError, connection, connections, router, transaction
 from django.db.models.signals import pre_delete
 from django.test.utils import CaptureQueriesContext
 
 from komfortkasse_django.leases import write_first
 from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.removals import remove
 from tests.shop.models import Event, GiftOrder, Line, Order, TicketOrder
 
 pytestmark = pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite has one writer")
@@ -68,7 +69,7 @@ def test_who_writes_first_may_read_and_write(other_writer, journal):
     insert(other_writer)
 
     with transaction.atomic("file"):
-        write_first("file")
+        write_first("file", RemovedOrder)
         assert RemovedOrder.objects.using("file").count() == 1
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             insert(other_writer)
@@ -98,6 +99,45 @@ def test_a_deletion_is_not_refused(other_writer, configure, journal, delete):
         pre_delete.disconnect(write_meanwhile, sender=Order)
 
     assert RemovedOrder.objects.using("file").get().order_number == "1001"
+
+
+@pytest.mark.parametrize("what", [Order.objects.get, Order.objects.all])
+def test_remove_is_not_refused(other_writer, configure, monkeypatch, what):
+    """It reads the number again, and a queryset altogether."""
+    configure(ORDER_FILTER=lambda order: order.lines.count() == 0, REQUEST_BUDGET=0)
+    monkeypatch.setattr(router, "db_for_write", lambda model, **hints: "file")
+    monkeypatch.setattr(router, "db_for_read", lambda model, **hints: "file")
+    other_writer.execute("PRAGMA journal_mode=wal")
+    Order.objects.using("file").create(number="1001")
+    orders = what()
+
+    with transaction.atomic("file"):
+        with CaptureQueriesContext(connections["file"]) as queries:
+            remove(orders)
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            insert(other_writer)
+
+    assert queries[0]["sql"].endswith("WHERE 0")
+    assert RemovedOrder.objects.using("file").get().order_number == "1001"
+
+
+def test_no_mirror_is_needed_for_what_is_not_recorded(other_writer):
+    """As where the mirror is elsewhere, or not migrated yet."""
+    with connections["file"].schema_editor() as editor:
+        editor.delete_model(RemovedOrder)
+
+    Order.objects.using("file").create(number="").delete()
+
+    assert not Order.objects.using("file").exists()
+
+
+def test_a_signal_that_is_sent_outside_of_a_transaction_writes_nothing(other_writer):
+    order = Order.objects.using("file").create(number="1001")
+
+    with CaptureQueriesContext(connections["file"]) as queries:
+        pre_delete.send(Order, instance=order, using="file", origin=order)
+
+    assert not [query for query in queries if query["sql"].startswith("UPDATE")]
 
 
 def statements_of_delete() -> list[str]:
