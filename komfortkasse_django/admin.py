@@ -142,11 +142,11 @@ class RemovedOrderAdmin(ModelAdmin):
             "order_number",
             *shop,
             "state_badge",
-            "next_attempt",
-            "amount_with_currency",
-            "received",
             "payment_status_label",
             "reference_number",
+            "amount_with_currency",
+            "received",
+            "next_attempt",
             "requested",
         ]
 
@@ -165,7 +165,7 @@ class RemovedOrderAdmin(ModelAdmin):
         term = search_term.strip()
         if term:
             # Whole numbers only: for parts of them no index helps on every database.
-            terms = {search_term, term, term.upper()}
+            terms = {search_term, term, term.upper(), term.lower()}
             queryset = queryset.filter(Q(order_number__in=terms) | Q(reference_number__in=terms))
         return queryset, False
 
@@ -293,6 +293,23 @@ class RemovedOrderAdmin(ModelAdmin):
         )
         return super().render_change_form(request, context, add, change, form_url, obj)
 
+    def response_action(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Any],
+        *args: Any,  # noqa: ANN401
+        **kwargs: Any,  # noqa: ANN401
+    ) -> HttpResponse | None:
+        """Do nothing to all of them where the page could not say how many that are."""
+        if request.POST.get("select_across") == "1":
+            paginator = BoundedPaginator(queryset, self.list_per_page)
+            if paginator.has_more:
+                text = _("There are more than %(count)s of them. Use the filters to select fewer.")
+                count = number_format(paginator.count, force_grouping=True)
+                self.message_user(request, text % {"count": count}, messages.ERROR)
+                return None
+        return super().response_action(request, queryset, *args, **kwargs)
+
     # Trying again
 
     @admin.action(
@@ -303,13 +320,13 @@ class RemovedOrderAdmin(ModelAdmin):
 
     def try_again_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Try a single row again, and return to its page."""
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
         row = self.get_object(request, unquote(object_id))
         if row is None:
             raise Http404
         if not self.has_try_again_permission(request, row):
             raise PermissionDenied
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
         self._try_again(request, RemovedOrder.objects.filter(pk=row.pk))
         page = reverse(
             "admin:komfortkasse_django_removedorder_change",
@@ -404,7 +421,7 @@ def _problems(counted: overview.Overview) -> list[str]:
         reason = obstacle(alias, counted.pauses) or (
             gettext("is komfortkasse_push running? It should be run every minute")
             if overdue.is_due
-            else gettext("trying again has not helped for a day; the last error says why")
+            else gettext("the page of each says why")
         )
         problems.append(text % {"count": overdue.count, "reason": reason})
     problems += [

@@ -1,10 +1,11 @@
 """Pieces of HTML about removals, for the admin. Whatever comes from outside is escaped."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from django.forms.utils import to_current_timezone
+from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -62,8 +63,9 @@ def time_ago(when: datetime) -> SafeString:
 
 
 def time_ahead(when: datetime) -> SafeString:
-    """``in 4 minutes``, with the exact time beneath."""
-    return _time(when, ahead(when))
+    """``in 4 minutes``, or ``3 minutes ago`` for what waits since, with the exact time beneath."""
+    is_late = when < timezone.now() - timedelta(minutes=1)
+    return _time(when, ago(when) if is_late else ahead(when))
 
 
 def exact_time(when: datetime) -> str:

@@ -191,7 +191,7 @@ class OrderAdminMixin(_Base):
             "has_several_shops": len(shops_of(self.model)) > 1,
             "named": [
                 {
-                    "order": order,
+                    "order": _name(order),
                     "url": self._url("change", quote(order.pk)),
                     "removals": [
                         (alias, number, _describe_known(known.get((alias, number))))
@@ -201,7 +201,12 @@ class OrderAdminMixin(_Base):
                 for order, entries in named
             ],
             "left_out": [
-                (reason, len(orders), orders[:_NAMED_LEFT_OUT], len(orders) - _NAMED_LEFT_OUT)
+                (
+                    reason,
+                    len(orders),
+                    [_name(order) for order in orders[:_NAMED_LEFT_OUT]],
+                    len(orders) - _NAMED_LEFT_OUT,
+                )
                 for reason, orders in selection.left_out.items()
             ],
         }
@@ -235,6 +240,11 @@ class OrderAdminMixin(_Base):
             )
             # After the delivery, which also waits for the commit.
             transaction.on_commit(tell, using=selection.using, robust=True)
+
+
+def _name(order: Model) -> str:
+    """What the shop calls the order, which may well be nothing where it has no number."""
+    return str(order).strip() or f"{order._meta.verbose_name} {order.pk}"
 
 
 def _describe_known(row: RemovedOrder | None) -> str:

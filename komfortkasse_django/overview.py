@@ -24,7 +24,7 @@ class Overdue:
 
     count: int
     is_due: bool
-    """Whether one is due and nobody sends it. The others are tried in vain."""
+    """Whether one is due, and has been for too long. The page of each other says why it waits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +73,6 @@ def _overdue(using: str) -> dict[str, Overdue]:
     late = timezone.now() - OVERDUE_AFTER
     rows = RemovedOrder.objects.using(using).overdue().order_by("shop").values_list("shop")
     return {
-        alias: Overdue(count=count, is_due=first < late)
+        alias: Overdue(count=count, is_due=first is not None and first < late)
         for alias, count, first in rows.annotate(Count("pk"), Min("next_attempt_at"))
     }

@@ -164,10 +164,15 @@ class TestList:
 
         assert sorted_by("1") == [second, third, first]
         assert sorted_by("-1") == [first, third, second]
-        assert sorted_by("7") == [first, third, second]
-        assert sorted_by("-7") == [second, third, first]
-        assert sorted_by("1.-7") == [second, third, first]
+        assert sorted_by("4") == [first, third, second]
+        assert sorted_by("-4") == [second, third, first]
+        assert sorted_by("1.-4") == [second, third, first]
         assert sorted_by("8") == [first, second, third]
+
+    def test_says_since_when_one_is_due(self, staff, make):
+        make(state="pending", next_attempt_at=ahead(hours=-30))
+
+        assert ">1 day ago</time>" in text(staff.get(reverse(LIST)))
 
     def test_newest_first(self, staff, make):
         for number in ("1001", "1002", "1003"):
@@ -261,12 +266,22 @@ class TestFilters:
 
 
 class TestSearch:
-    @pytest.mark.parametrize("term", ["A 1/7", " A 1/7 ", "K1234A", "k1234a", "a 1/7"])
+    @pytest.mark.parametrize(
+        "term", ["A 1/7", " A 1/7 ", "K1234A", "k1234a", "a 1/7", "X-9", "x-9"]
+    )
     def test_finds_whole_numbers(self, staff, make, term):
-        make(order_number="A 1/7", reference_number="K1234A")
+        make(order_number="A 1/7", reference_number="x-9" if "-" in term else "K1234A")
         make(order_number="A 1/77", reference_number="K12345")
 
         assert listed(staff, q=term) == ["A 1/7"]
+
+    @pytest.mark.parametrize("number", ["  a1", "Ab1 "])
+    def test_finds_them_as_they_are(self, staff, make, number):
+        make(order_number=number)
+        make(order_number="Ab1")
+
+        assert number in listed(staff, q=number)
+        assert listed(staff, q="Ab1  ") == ["Ab1"]
 
     @pytest.mark.parametrize("term", ["A", "1/7", "K1234", "%"])
     def test_finds_no_parts(self, staff, make, term):
@@ -385,15 +400,17 @@ class TestOverview:
         "times",
         [
             {"created_at": ahead(days=-2), "next_attempt_at": ahead(minutes=50)},
+            {"created_at": ahead(days=-2), "next_attempt_at": ahead(minutes=-5)},
+            {"created_at": ahead(days=-2), "next_attempt_at": None},
             {"next_attempt_at": ahead(days=400)},
         ],
     )
-    def test_says_that_trying_again_does_not_help(self, staff, make, times):
+    def test_leads_to_the_pages_that_say_why(self, staff, make, times):
         make(state="pending", **times)
 
         page = text(staff.get(reverse(LIST)))
 
-        assert "1 removal is overdue: trying again has not helped for a day" in page
+        assert "1 removal is overdue: the page of each says why" in page
         assert "komfortkasse_push" not in page
 
     def test_says_that_komfortkasse_asked_for_a_pause(self, staff, make):
@@ -629,6 +646,7 @@ class TestTryAgain:
 
     def test_a_single_one_from_its_page(self, staff, make, komfortkasse):
         row = make(state="failed", last_error="Komfortkasse rejects the request (HTTP 400: no)")
+        other = make(order_number="1002", state="failed", next_attempt_at=None)
         page = text(staff.get(url("change", row)))
         assert f'<form method="post" action="{url("try_again", row)}"' in page
         assert "csrfmiddlewaretoken" in page
@@ -637,6 +655,8 @@ class TestTryAgain:
 
         assert done.url == url("change", row)
         assert message(done) == ("success", "Komfortkasse: 1 removed.")
+        other.refresh_from_db()
+        assert (other.state, other.next_attempt_at) == ("failed", None)
         row.refresh_from_db()
         assert (row.state, row.last_error) == ("removed", "")
         [entry] = LogEntry.objects.all()
@@ -673,6 +693,42 @@ class TestTryAgain:
                 " 1 will be tried again in less than a minute: no connection."
             ),
         )
+
+    def test_the_least_budget_of_the_shops_is_that_of_all(
+        self, staff, make, configure, komfortkasse
+    ):
+        options = shops()["default"]
+        options = {"API_KEY": options.api_key, "ORDER_MODEL": options.order_model}
+        configure(aliases={"a": options, "b": {**options, "REQUEST_BUDGET": 0}})
+        rows = [make(state="pending", shop=alias) for alias in ("a", "b")]
+
+        self.post(staff, *rows)
+
+        assert komfortkasse.numbers == []
+        assert RemovedOrder.objects.due().count() == 2
+
+    @pytest.mark.parametrize("action", ["try_again", "delete_selected"])
+    def test_all_of_more_than_are_counted_are_left_alone(
+        self, staff, make, monkeypatch, komfortkasse, action
+    ):
+        monkeypatch.setattr(BoundedPaginator, "MOST", 3)
+        rows = [make(state="failed", next_attempt_at=None) for _ in range(4)]
+        data = {"action": action, "select_across": "1", "_selected_action": [rows[0].pk]}
+
+        done = staff.post(reverse(LIST), data)
+
+        assert message(done) == (
+            "error",
+            "There are more than 3 of them. Use the filters to select fewer.",
+        )
+        assert RemovedOrder.objects.failed().count() == 4
+        rows[0].delete()
+        staff.get(reverse(LIST))
+        if action == "try_again":
+            assert message(staff.post(reverse(LIST), data)) == (
+                "success",
+                "Komfortkasse: 3 removed.",
+            )
 
     def test_finished_ones_are_left_alone(self, staff, make, komfortkasse):
         rows = [make(state=state) for state in ("removed", "unknown", "superseded")]
@@ -817,6 +873,9 @@ class TestPermissions:
         row = make(state="failed")
 
         assert staff.get(url("try_again", row)).status_code == 405
+        User.objects.all().delete()
+        reader = make_staff("view_removedorder")
+        assert reader.get(url("try_again", row)).status_code == 403
         staff.get(reverse(LIST), {"action": "try_again"})
         assert komfortkasse.numbers == []
 

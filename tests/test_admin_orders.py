@@ -240,6 +240,8 @@ class TestLeftOut:
 
         assert "Shall Komfortkasse remove this order?" in text(page)
         assert "No order number (3)" in text(page)
+        for order in (orders[1], orders[3]):
+            assert f"order {order.pk}" in text(page)
         confirm(staff, page)
         assert komfortkasse.numbers == ["1001"]
         assert LogEntry.objects.count() == 1

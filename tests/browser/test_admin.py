@@ -176,7 +176,7 @@ def test_trying_several_again(visit):
 
 def test_the_overview_leads_to_the_rows(visit, take):
     remember()
-    page = start(visit, hire(), MIRROR)
+    page = start(visit, hire(), MIRROR, viewport={"width": 1440, "height": 800})
     expect(page.get_by_role("region", name="Overview")).to_contain_text(
         "54.00\N{NO-BREAK SPACE}EUR"
     )
@@ -192,7 +192,7 @@ def test_the_overview_leads_to_the_rows(visit, take):
 
 def test_german(visit, take):
     remember()
-    page = start(visit, hire(), MIRROR, locale="de-DE")
+    page = start(visit, hire(), MIRROR, viewport={"width": 1680, "height": 800}, locale="de-DE")
     region = page.get_by_role("region", name="Übersicht")
     expect(region).to_contain_text("2 ausstehend")
     expect(region).to_contain_text("entfernt, obwohl schon Geld eingegangen war")
@@ -229,6 +229,19 @@ def test_on_a_narrow_screen_only_tables_scroll(visit, path):
     page = visit(hire(), path.format(order.pk), viewport={"width": 400, "height": 800})
 
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+@pytest.mark.parametrize(("locale", "width"), [("en", 1440), ("de", 1680)])
+def test_the_list_needs_no_scrolling_on_a_usual_screen(visit, locale, width):
+    """With the sidebar and the filters open, as on a first visit. German words are longer."""
+    remember()
+    page = visit(hire(), MIRROR, locale=locale, viewport={"width": width, "height": 900})
+
+    table = page.locator("#changelist-form .results")
+    widths = page.locator("#result_list thead th").evaluate_all(
+        "cells => cells.map(cell => [cell.innerText, cell.offsetWidth])"
+    )
+    assert table.evaluate("element => element.scrollWidth - element.clientWidth") <= 0, widths
 
 
 def test_from_right_to_left(visit):

@@ -19,7 +19,8 @@ from django.utils.translation import ngettext, npgettext, pgettext
 
 from komfortkasse_django.conf import shops
 from komfortkasse_django.management.arguments import add_database, positive_integer
-from komfortkasse_django.models import OVERDUE_AFTER, RemovedOrder, RetryAfter
+from komfortkasse_django.models import OVERDUE_AFTER, RemovedOrder
+from komfortkasse_django.overview import pauses
 
 State = RemovedOrder.State
 
@@ -111,14 +112,13 @@ def read_status(using: str, max_age: timedelta) -> Status:
         count=Count("pk"),
         oldest=Min("next_attempt_at"),
     )
-    pauses = RetryAfter.objects.using(using).filter(until__gt=now)
     return Status(
         counts=dict(counts),
         due=due["count"],
         overdue=rows.overdue(max_age).count(),
         oldest_due_at=due["oldest"],
         last_removed_at=max(removed_at, default=None),
-        paused_until=dict(pauses.values_list("shop", "until")),
+        paused_until=pauses(using),
         read_at=now,
     )
 
