@@ -281,7 +281,7 @@ class TestSearch:
         make(order_number="Ab1")
 
         assert number in listed(staff, q=number)
-        assert listed(staff, q="Ab1  ") == ["Ab1"]
+        assert "Ab1" in listed(staff, q="Ab1  ")
 
     @pytest.mark.parametrize("term", ["A", "1/7", "K1234", "%"])
     def test_finds_no_parts(self, staff, make, term):

@@ -115,13 +115,13 @@ def test_the_overview(staff):
     assert connection.vendor == "postgresql" or "komfortkass_" in total
 
 
-@pytest.mark.parametrize("order", ["", "1", "-1", "7", "-7", "8", "-8"])
+@pytest.mark.parametrize("order", ["", "1", "-1", "4", "-4", "8", "-8"])
 def test_no_page_is_sorted(staff, order):
     """Order number, reference number, and when it was requested, in both directions."""
     length, page = page_and_length(staff, o=order)
 
     assert not any(sort in length for sort in SORTS)
-    if connection.vendor == "postgresql" and order in {"1", "-1", "7", "-7"}:
+    if connection.vendor == "postgresql" and order in {"1", "-1", "4", "-4"}:
         # It sorts equals, of which there are few.
         assert "Incremental Sort" in page
     else:
