@@ -2,6 +2,9 @@
 
 import http.client
 import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import requests
@@ -26,10 +29,7 @@ def measure(*, quick: bool) -> dict[str, str]:
         (0.05, 4, 0.95, 40 if quick else 400),
         (0.02, 16, _IN_PARALLEL[connection.vendor], 160 if quick else 2400),
     ):
-        row = f"answers after {latency * 1000:.0f} ms, CONCURRENCY {concurrency}"
-        cells[row] = _against_latency(
-            latency, concurrency, at_least, count, rounds=1 if quick else 3
-        )
+        cells |= _against_latency(latency, concurrency, at_least, count, rounds=1 if quick else 3)
     return cells
 
 
@@ -63,22 +63,38 @@ def _at_once(*, count: int, rounds: int) -> dict[str, str]:
 
 def _against_latency(
     latency: float, concurrency: int, at_least: float, count: int, *, rounds: int
-) -> str:
+) -> dict[str, str]:
     possible = count * latency / concurrency
+    start = 32 * concurrency  # removals, until it runs evenly
+
+    def steady(drain: Callable[[int], float]) -> float:
+        return drain(start + count) - drain(start)
+
     with serving(str(latency)) as url:
         times = interleave(
             {
                 "possible": lambda: possible,
-                "ours": lambda: _drain(url, count, concurrency=concurrency),
+                "requests": lambda: steady(
+                    lambda count: timed(lambda: _pool_with_requests(url, count, concurrency))
+                ),
+                "ours": lambda: steady(lambda count: _drain(url, count, concurrency=concurrency)),
             },
             rounds=rounds,
             warm_up=0,
         )
-    return cell(
-        times.ratio("possible", "ours"),
-        at_least=at_least,
-        beside=rate(count, times.median("ours")),
-    )
+
+    def ratio(variant: str, at_least: float | None = None) -> str:
+        return cell(
+            times.ratio("possible", variant),
+            at_least=at_least,
+            beside=rate(count, times.median(variant)),
+        )
+
+    after = f"answers after {latency * 1000:.0f} ms"
+    return {
+        f"{after}: {concurrency} threads with a requests.Session": ratio("requests"),
+        f"{after}, CONCURRENCY {concurrency}": ratio("ours", at_least),
+    }
 
 
 def _drain(url: str, count: int, *, concurrency: int) -> float:
@@ -97,6 +113,21 @@ def _loop_with_requests(url: str, count: int) -> None:
         for number in range(count):
             response = session.post(f"{url}/order/remove/{number}", headers=_HEADERS, timeout=10)
             response.json()
+
+
+def _pool_with_requests(url: str, count: int, threads: int) -> None:
+    local = threading.local()
+
+    def start() -> None:
+        local.session = requests.Session()
+
+    def call(number: int) -> None:
+        order = f"{url}/order/remove/{number}"
+        local.session.post(order, headers=_HEADERS, timeout=10).json()
+
+    with ThreadPoolExecutor(threads, initializer=start) as executor:
+        for _ in executor.map(call, range(count)):
+            pass
 
 
 def _loop_with_http_client(url: str, count: int) -> None:
