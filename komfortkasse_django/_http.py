@@ -30,7 +30,12 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.util.connection import create_connection
 
-from .exceptions import ConnectionFailed, DeadlineExceeded, KomfortkasseError, UnexpectedAnswer
+from komfortkasse_django.exceptions import (
+    ConnectionFailed,
+    DeadlineExceeded,
+    KomfortkasseError,
+    UnexpectedAnswer,
+)
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

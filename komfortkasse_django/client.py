@@ -4,14 +4,15 @@ import email.utils
 import math
 import re
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit
 
-from . import __version__
-from .conf import DEFAULT_API_URL, DEFAULT_DEADLINE, MAX_DEADLINE
-from .exceptions import (
+from komfortkasse_django import __version__
+from komfortkasse_django.conf import DEFAULT_API_URL, DEFAULT_DEADLINE, MAX_DEADLINE
+from komfortkasse_django.exceptions import (
     AuthenticationFailed,
     InvalidRequest,
     KomfortkasseError,
@@ -19,10 +20,12 @@ from .exceptions import (
     ServiceUnavailable,
     UnexpectedAnswer,
 )
-from .schema import Order, read_object
+from komfortkasse_django.schema import Order, read_object
 
 if TYPE_CHECKING:
-    from ._http import Answer, Session
+    from komfortkasse_django._http import Answer, Session
+
+_Redact = Callable[[str, str], str]  # of a replacement and the text
 
 MAX_NUMBER_LENGTH = 255
 MAX_ERROR_LENGTH = 500
@@ -53,7 +56,13 @@ class Client:
             # Reports of errors show each frame's variables.
             del self, api_key
             raise ValueError(problem)
-        self._api_key = api_key
+        self._headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": f"komfortkasse_django/{__version__}",
+            "X-Komfortkasse-API-Key": api_key,
+        }
+        self._redact = _redactor(api_key)
         self._url = api_url.rstrip("/")
         self._deadline = deadline
         self._local = threading.local()
@@ -112,7 +121,7 @@ class Client:
         answer = session.post(url, seconds=seconds)
         if isinstance(answer, KomfortkasseError):
             return answer
-        result = _meaning(answer, number, self._api_key)
+        result = _meaning(answer, number, self._redact)
         if isinstance(result, UnexpectedAnswer):
             # What broke the contract once may have left more on the connection.
             session.close()
@@ -121,23 +130,17 @@ class Client:
     def _session(self) -> "Session":
         if not hasattr(self._local, "session"):
             # It imports requests, which takes 100 ms: not before a call is made.
-            from ._http import Session
+            from komfortkasse_django._http import Session
 
-            headers = {
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",
-                "User-Agent": f"komfortkasse_django/{__version__}",
-                "X-Komfortkasse-API-Key": self._api_key,
-            }
-            self._local.session = Session(self._url, headers)
+            self._local.session = Session(self._url, self._headers)
         session: Session = self._local.session
         return session
 
 
-def _meaning(answer: "Answer", number: str, api_key: str) -> Order | KomfortkasseError:
+def _meaning(answer: "Answer", number: str, redact: _Redact) -> Order | KomfortkasseError:
     """Return what an answer to the removal of an order means."""
     status = answer.status
-    error = _error_text(answer.body, api_key)
+    error = _error_text(answer.body, redact)
     detail = f"HTTP {status}" + (f": {error}" if error else "")
     if status in {401, 403}:
         return AuthenticationFailed(
@@ -150,7 +153,7 @@ def _meaning(answer: "Answer", number: str, api_key: str) -> Order | Komfortkass
             retry_after=_seconds(answer.retry_after),
         )
     if 300 <= status <= 399:
-        target = _origin(answer.location, api_key)
+        target = _origin(answer.location, redact)
         return UnexpectedAnswer(
             f"The request was redirected{target}, which is not followed ({detail})", status=status
         )
@@ -185,34 +188,38 @@ def _confirmation(body: bytes, number: str) -> Order | UnexpectedAnswer:
     )
 
 
-def _error_text(body: bytes | KomfortkasseError, api_key: str) -> str:
+def _error_text(body: bytes | KomfortkasseError, redact: _Redact) -> str:
     """Return the error that the contract promises with 4xx, empty if there is none."""
     content: dict[str, object] = {}
     if isinstance(body, bytes):
         with suppress(ValueError):
             content = read_object(body)
     error = content.get("error")
-    return _harmless(error, api_key)[:MAX_ERROR_LENGTH] if isinstance(error, str) else ""
+    return _harmless(error, redact)[:MAX_ERROR_LENGTH] if isinstance(error, str) else ""
 
 
-def _origin(location: str, api_key: str) -> str:
+def _origin(location: str, redact: _Redact) -> str:
     """Return scheme and host of a redirect's target, for a sentence."""
     with suppress(ValueError):
         target = urlsplit(location)
         if target.scheme and target.hostname:
-            return " to " + _harmless(f"{target.scheme}://{target.hostname}", api_key)
+            return " to " + _harmless(f"{target.scheme}://{target.hostname}", redact)
     return ""
 
 
-def _harmless(text: str, api_key: str) -> str:
+def _harmless(text: str, redact: _Redact) -> str:
     """Return a server's text on one line, without control characters or the API key."""
-    # A host name comes back in lower case, a path percent-encoded.
-    forms = "|".join(re.escape(form) for form in (api_key, quote(api_key, safe="")))
-    redact = re.compile(forms, re.IGNORECASE).sub
     text = redact("***", text)
     text = "".join(character if character.isprintable() else " " for character in text)
     # What is cleaned away may have kept the key's parts asunder.
     return redact("***", " ".join(text.split()))
+
+
+def _redactor(api_key: str) -> _Redact:
+    """Return what replaces the key in a text. Unlike the key, it may be seen in a traceback."""
+    # A host name comes back in lower case, a path percent-encoded.
+    forms = "|".join(re.escape(form) for form in (api_key, quote(api_key, safe="")))
+    return re.compile(forms, re.IGNORECASE).sub
 
 
 def _seconds(retry_after: str) -> float | None:

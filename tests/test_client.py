@@ -1,4 +1,5 @@
 import copy
+import html
 import http
 import json
 import logging
@@ -14,6 +15,7 @@ from email.utils import format_datetime
 import pytest
 import requests
 import responses
+from django.views.debug import ExceptionReporter
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -549,6 +551,21 @@ def test_a_key_with_spaces_is_redacted_however_it_is_broken(komfortkasse):
     client = Client(api_key="two words", api_url=URL)
     komfortkasse.replace("POST", ORDER_URL, body=error_json("two\nwords"), status=400)
     assert str(failure(client)).endswith(": ***)")
+
+
+@pytest.mark.parametrize("place", ["read_object", "_harmless", "_error_text", "_refusal"])
+def test_a_report_of_an_unforeseen_error_shows_no_key(place, client, komfortkasse, monkeypatch):
+    """It shows the variables of each frame."""
+    monkeypatch.setattr(client_module, place, lambda *arguments: {}["unforeseen"])
+    komfortkasse.post(ORDER_URL, body=error_json("No"), status=400)
+
+    with pytest.raises(KeyError) as caught:
+        client.remove_order("1001")
+
+    report = ExceptionReporter(None, caught.type, caught.value, caught.tb)
+    for text in (report.get_traceback_html(), report.get_traceback_text()):
+        assert "unforeseen" in text
+        assert KEY not in html.unescape(text)
 
 
 def test_only_the_error_of_a_body_is_repeated(client, komfortkasse):
