@@ -57,8 +57,6 @@ __all__ = ["OrderAdminMixin", "RemovedOrderAdmin"]
 
 State = RemovedOrder.State
 
-_UNFINISHED = (State.PENDING, State.FAILED)
-
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]
     """Counts no further than to ``MOST``, and leads no further."""
@@ -124,8 +122,8 @@ class RemovedOrderAdmin(ModelAdmin):
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: RemovedOrder | None = None) -> bool:
-        is_finished = obj is None or obj.state not in _UNFINISHED
-        return is_finished and super().has_delete_permission(request, obj)
+        may_be_finished = obj is None or obj.state in RemovedOrder.FINISHED
+        return may_be_finished and super().has_delete_permission(request, obj)
 
     def has_try_again_permission(
         self, request: HttpRequest, obj: RemovedOrder | None = None
@@ -288,7 +286,7 @@ class RemovedOrderAdmin(ModelAdmin):
         context["title"] = capfirst(self.opts.verbose_name)
         context["try_again"] = (
             obj is not None
-            and obj.state in _UNFINISHED
+            and obj.state in RemovedOrder.UNFINISHED
             and self.has_try_again_permission(request, obj)
         )
         return super().render_change_form(request, context, add, change, form_url, obj)
@@ -347,7 +345,7 @@ class RemovedOrderAdmin(ModelAdmin):
 
     def _try_again(self, request: HttpRequest, selected: RemovedOrderQuerySet) -> None:
         using = router.db_for_write(RemovedOrder)
-        rows = list(selected.using(using).filter(state__in=_UNFINISHED))
+        rows = list(selected.using(using).unfinished())
         ids = [row.pk for row in rows]
         budgets = [shops()[row.shop].request_budget for row in rows if row.shop in shops()]
 
@@ -369,7 +367,7 @@ class RemovedOrderAdmin(ModelAdmin):
     def delete_selected(
         self, request: HttpRequest, queryset: RemovedOrderQuerySet
     ) -> HttpResponse | None:
-        unfinished = queryset.filter(state__in=_UNFINISHED).count()
+        unfinished = queryset.unfinished().count()
         if unfinished:
             text = ngettext(
                 "%(count)d removal is left out, because it is not finished.",
@@ -377,7 +375,7 @@ class RemovedOrderAdmin(ModelAdmin):
                 unfinished,
             )
             self.message_user(request, text % {"count": unfinished}, messages.WARNING)
-        finished = queryset.exclude(state__in=_UNFINISHED)
+        finished = queryset.finished()
         return delete_selected(self, request, finished) if finished.exists() else None
 
 

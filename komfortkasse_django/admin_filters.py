@@ -81,7 +81,7 @@ class ReceivedFilter(_Filter):
 
 
 class RequestedViaFilter(_Filter):
-    title = pgettext_lazy("komfortkasse", "origin")
+    title = pgettext_lazy("komfortkasse", "requested via")
     parameter_name = "requested_via"
 
     def lookups(

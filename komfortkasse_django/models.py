@@ -62,10 +62,7 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
     def due(self, now: datetime | None = None) -> Self:
         """What should be sent now, unless Komfortkasse asked to be left alone for a while."""
         now = now or timezone.now()
-        # No pause is longer; one that is was written by a clock that was wrong.
-        silent = RetryAfter.objects.using(self.db).filter(
-            until__gt=now, until__lte=now + LONGEST_PAUSE
-        )
+        silent = RetryAfter.objects.using(self.db).in_force(now)
         return self.filter(next_attempt_at__lte=now).exclude(shop__in=silent.values("shop"))
 
     def overdue(self, after: timedelta = OVERDUE_AFTER) -> Self:
@@ -102,6 +99,14 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
         """Refused by Komfortkasse: needs a person."""
         return self.filter(state=RemovedOrder.State.FAILED)
 
+    def finished(self) -> Self:
+        """Nothing is left to do."""
+        return self.filter(state__in=RemovedOrder.FINISHED)
+
+    def unfinished(self) -> Self:
+        """Still to be sent, or refused: what can be tried again."""
+        return self.filter(state__in=RemovedOrder.UNFINISHED)
+
     def retry(self) -> int:
         """Make those that are pending or failed due now, and return how many they are.
 
@@ -109,8 +114,7 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
         what the worker hears is dropped and the removal is sent twice, which to Komfortkasse is
         the same as once.
         """
-        unfinished = (RemovedOrder.State.PENDING, RemovedOrder.State.FAILED)
-        return self.filter(state__in=unfinished).update(
+        return self.unfinished().update(
             state=RemovedOrder.State.PENDING, next_attempt_at=timezone.now()
         )
 
@@ -129,6 +133,9 @@ class RemovedOrder(models.Model):
         UNKNOWN = "unknown", _("unknown to Komfortkasse")
         SUPERSEDED = "superseded", pgettext_lazy("komfortkasse", "superseded")
         FAILED = "failed", pgettext_lazy("komfortkasse", "failed")
+
+    FINISHED = (State.REMOVED, State.UNKNOWN, State.SUPERSEDED)
+    UNFINISHED = (State.PENDING, State.FAILED)
 
     class RequestedVia(models.TextChoices):
         DELETE = "delete", pgettext_lazy("komfortkasse", "deletion of the order")
@@ -225,10 +232,21 @@ class RemovedOrder(models.Model):
             # The admin lists and counts by state, the newest first, and sums up what was received.
             models.Index(fields=["state", "id"]),
             models.Index(fields=["amount_paid", "currency"]),
+            # All that komfortkasse_status counts.
+            models.Index(fields=["state", "shop", "finished_at"]),
         )
 
     def __str__(self) -> str:
         return self.order_number
+
+
+class RetryAfterQuerySet(models.QuerySet["RetryAfter"]):
+    """The pauses that are kept to."""
+
+    def in_force(self, now: datetime) -> Self:
+        """Those that are not over ``now``."""
+        # No pause is longer; one that is was written by a clock that was wrong.
+        return self.filter(until__gt=now, until__lte=now + LONGEST_PAUSE)
 
 
 class RetryAfter(models.Model):
@@ -239,6 +257,8 @@ class RetryAfter(models.Model):
 
     shop = models.CharField(pgettext_lazy("komfortkasse", "shop"), max_length=255, primary_key=True)
     until = models.DateTimeField(pgettext_lazy("komfortkasse", "until"))
+
+    objects = RetryAfterQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("pause asked for by Komfortkasse")

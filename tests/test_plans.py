@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from komfortkasse_django import leases
+from komfortkasse_django.management.commands.komfortkasse_status import read_status
 from komfortkasse_django.models import RemovedOrder, RetryAfter
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -47,14 +48,14 @@ def _mirror():
             cursor.execute("ANALYZE")
 
 
-def index() -> str:
-    """The name of the index on ``next_attempt_at``."""
+def index(*columns: str) -> str:
+    """The name of the index on ``columns``."""
     with connection.cursor() as cursor:
         constraints = connection.introspection.get_constraints(cursor, RemovedOrder._meta.db_table)
     return next(
         name
         for name, constraint in constraints.items()
-        if constraint["index"] and constraint["columns"] == ["next_attempt_at"]
+        if constraint["index"] and constraint["columns"] == list(columns)
     )
 
 
@@ -73,7 +74,7 @@ def test_of_a_claim():
 
     assert len(claimed) == DUE
     found, *locked = [query["sql"] for query in queries if query["sql"].startswith("SELECT")]
-    assert index() in plan(found)
+    assert index("next_attempt_at") in plan(found)
     # MySQL finds them first and then locks them by their keys.
     assert all("PRIMARY" in plan(sql) for sql in locked)
 
@@ -81,6 +82,18 @@ def test_of_a_claim():
 def test_of_what_is_due():
     due = RemovedOrder.objects.due()
 
-    assert index() in due.explain()
-    assert index() in due.order_by("next_attempt_at")[:10].explain()
+    assert index("next_attempt_at") in due.explain()
+    assert index("next_attempt_at") in due.order_by("next_attempt_at")[:10].explain()
     assert due.count() == DUE
+
+
+@pytest.mark.skipif(
+    connection.vendor == "postgresql", reason="PostgreSQL reads the table as fast, in parallel"
+)
+def test_of_what_status_counts():
+    with CaptureQueriesContext(connection) as queries:
+        status = read_status("default", timedelta(hours=1))
+
+    assert status.counts["default"]["removed"] == FINISHED
+    (counts,) = [query["sql"] for query in queries if "MAX(" in query["sql"]]
+    assert index("state", "shop", "finished_at") in plan(counts)

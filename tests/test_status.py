@@ -207,9 +207,9 @@ class TestText:
         _, written = status()
 
         _, busy, off, gone = written.splitlines()
-        assert busy.startswith("busy: no removals (Komfortkasse asked for a pause until ")
-        assert off == "off: no removals (switched off by ENABLED)"
-        assert gone == "gone: 1 pending (KOMFORTKASSE has no such shop any more)"
+        assert busy.startswith("busy: no removals: Komfortkasse asked for a pause (until ")
+        assert off == "off: no removals: the shop off is switched off in the settings"
+        assert gone == "gone: 1 pending: the shop gone is not in the settings any more"
 
     def test_no_longer_says_so_after_the_pause(self):
         RetryAfter.objects.create(shop="default", until=timezone.now())

@@ -1,5 +1,6 @@
 """German is complete, current and shipped as it is written."""
 
+import ast
 import os
 import re
 import shutil
@@ -59,6 +60,25 @@ def test_has_exactly_the_strings_of_the_package(catalogue, tmp_path):
     extracted = polib.pofile(str(copy / "locale" / "de" / "LC_MESSAGES" / "django.po"))
 
     assert strings(catalogue) == strings(extracted)
+
+
+def translated(path: Path) -> Iterator[str]:
+    """The texts that a module translates, also where gettext does not find them: in f-strings."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            if name == "_" or name.removesuffix("_lazy").endswith("gettext"):
+                # A context comes before it.
+                yield ast.literal_eval(node.args[name.startswith(("pgettext", "npgettext"))])
+
+
+def test_has_what_gettext_does_not_find(catalogue):
+    msgids = {entry.msgid for entry in catalogue}
+
+    texts = {text for path in PACKAGE.rglob("*.py") for text in translated(path)}
+
+    assert texts
+    assert texts <= msgids
 
 
 def test_is_complete(catalogue):

@@ -168,6 +168,10 @@ class Migration(migrations.Migration):
                     models.Index(
                         fields=["amount_paid", "currency"], name="komfortkass_amount__c927d4_idx"
                     ),
+                    models.Index(
+                        fields=["state", "shop", "finished_at"],
+                        name="komfortkass_state_e86c35_idx",
+                    ),
                 ],
             },
         ),

@@ -13,11 +13,6 @@ from django.utils.translation import npgettext
 from komfortkasse_django.management.arguments import add_database, positive_integer
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
 
-State = RemovedOrder.State
-
-FINISHED = (State.REMOVED, State.UNKNOWN, State.SUPERSEDED)
-"""What may be forgotten. Removals that are pending or need a person are kept for ever."""
-
 _CHUNK = 2000  # rows looked at in one transaction
 
 
@@ -47,9 +42,8 @@ class Command(BaseCommand):
             before = timezone.now() - timedelta(days=older_than)
         except OverflowError as error:
             raise CommandError(f"--older-than {older_than}: no date is so long ago") from error
-        rows = RemovedOrder.objects.using(database or router.db_for_write(RemovedOrder)).filter(
-            state__in=FINISHED, finished_at__lt=before
-        )
+        mirror = RemovedOrder.objects.using(database or router.db_for_write(RemovedOrder))
+        rows = mirror.finished().filter(finished_at__lt=before)
         if dry_run:
             count = rows.count()
             text = npgettext(

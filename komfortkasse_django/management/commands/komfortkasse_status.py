@@ -11,9 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import router
 from django.db.models import Count, Max, Min
 from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.timesince import timesince
-from django.utils.timezone import template_localtime  # type: ignore[attr-defined]
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, npgettext, pgettext
 
@@ -21,6 +19,7 @@ from komfortkasse_django.conf import shops
 from komfortkasse_django.management.arguments import add_database, positive_integer
 from komfortkasse_django.models import OVERDUE_AFTER, RemovedOrder
 from komfortkasse_django.overview import pauses
+from komfortkasse_django.summaries import obstacle
 
 State = RemovedOrder.State
 
@@ -103,8 +102,9 @@ def read_status(using: str, max_age: timedelta) -> Status:
     for alias in shops():
         counts[alias]  # also where nothing has been removed yet
     removed_at = []
-    by_state = rows.order_by("shop").values_list("shop", "state")
-    for shop, state, count, finished_at in by_state.annotate(Count("pk"), Max("finished_at")):
+    # In the order of the index, which spares reading the table.
+    by_state = rows.order_by("state", "shop").values_list("state", "shop")
+    for state, shop, count, finished_at in by_state.annotate(Count("pk"), Max("finished_at")):
         counts[shop][state] = count
         if state == State.REMOVED:
             removed_at.append(finished_at)
@@ -142,7 +142,9 @@ def _as_text(status: Status) -> str:
     for alias, states in status.counts.items():
         labels = dict(State.choices)
         parts = [f"{count} {labels.get(state, state)}" for state, count in states.items() if count]
-        lines.append(f"{alias}: {', '.join(parts) or _('no removals')}{_remark(alias, status)}")
+        numbers = ", ".join(parts) or pgettext("komfortkasse", "no removals")
+        reason = obstacle(alias, status.paused_until)
+        lines.append(": ".join(filter(None, (alias, numbers, reason))))
     return "\n".join(lines)
 
 
@@ -176,20 +178,9 @@ def _headline(status: Status) -> str:
     if status.last_removed_at:
         age = _age(status.last_removed_at, status.read_at)
         parts.append(_("Komfortkasse last confirmed one %(age)s ago") % {"age": age})
-    return f"{_('OK') if status.ok else _('PROBLEM')}: {', '.join(parts)}"
+    # Not translated: what monitoring may look for.
+    return f"{'OK' if status.ok else 'PROBLEM'}: {', '.join(parts)}"
 
 
 def _age(moment: datetime, now: datetime) -> str:
     return timesince(moment, now, depth=1).replace("\xa0", " ")
-
-
-def _remark(alias: str, status: Status) -> str:
-    if alias not in shops():
-        return " " + _("(KOMFORTKASSE has no such shop any more)")
-    if not shops()[alias].enabled:
-        return " " + pgettext("komfortkasse", "(switched off by ENABLED)")
-    if until := status.paused_until.get(alias):
-        return " " + _("(Komfortkasse asked for a pause until %(time)s)") % {
-            "time": date_format(template_localtime(until), "DATETIME_FORMAT")
-        }
-    return ""
