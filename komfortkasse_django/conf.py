@@ -71,11 +71,13 @@ class Shop:
 
         Raises ``ImportError`` where ``ORDER_NUMBER`` is a dotted path that leads nowhere.
         """
-        name = self.order_number
-        if callable(name):
-            return name
-        if "." in name:
-            return _import(name)
+        number = self.order_number
+        if callable(number):
+            return number
+        if "." in number:
+            return _import(number)
+        # What the field stores: not what a foreign key leads to, nor the "pk" of a child.
+        name = self.number_field.attname if self.number_field else number
         return lambda order: getattr(order, name)
 
     @cached_property

@@ -148,6 +148,15 @@ class TestDeletion:
         assert Order.objects.exists()
         assert recorded() == []
 
+    @pytest.mark.parametrize("order_filter", [None, lambda order: True])
+    def test_whose_number_is_the_key_of_something_else(self, configure, order_filter):
+        configure(ORDER_NUMBER="event", ORDER_FILTER=order_filter)
+        event = Event.objects.create(name="Fair")
+
+        Order.objects.create(event=event).delete()
+
+        assert recorded() == [str(event.pk)]
+
     def test_of_a_row_that_its_managers_hide(self):
         order = Order(number="1001", hidden=True)
         order.save()

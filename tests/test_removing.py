@@ -89,6 +89,17 @@ class TestOrders:
 
         assert recorded() == [("default", "1001")]
 
+    @pytest.mark.parametrize("order_filter", [None, lambda order: True])
+    def test_the_key_of_a_child_is_the_orders(self, configure, order_filter):
+        configure(ORDER_NUMBER="pk", ORDER_FILTER=order_filter)
+        Order.objects.create()
+        order = TicketOrder.objects.create()
+        assert order.id != order.pk
+
+        remove(TicketOrder.objects.all())
+
+        assert recorded() == [("default", str(order.id))]
+
     def test_the_number_is_the_databases(self):
         order = Order.objects.create(number="1001")
         order.number = "unsaved"
