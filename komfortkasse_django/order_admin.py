@@ -17,7 +17,7 @@ from django.contrib.admin.utils import quote, unquote
 from django.core.checks import CheckMessage
 from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import PermissionDenied
-from django.db import router, transaction
+from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -30,6 +30,7 @@ from komfortkasse_django import markup, removals
 from komfortkasse_django.admin_messages import report
 from komfortkasse_django.conf import concrete, enabled_shops
 from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.orders import for_write
 from komfortkasse_django.selections import Selection, examine, shops_of
 
 if TYPE_CHECKING:
@@ -152,13 +153,11 @@ class OrderAdminMixin(_Base):
         cancel_url: str,
     ) -> HttpResponse | None:
         """Remove what was confirmed, or ask for it: ``again`` is what has to be sent for that."""
-        using = queryset.db
-        if using == router.db_for_read(queryset.model):
-            using = router.db_for_write(queryset.model)  # that was the default, maybe a replica
+        orders = for_write(queryset)
         selection = examine(
-            queryset.using(using),
+            orders,
             shops_of(self.model),
-            using=using,
+            using=orders.db,
             is_allowed=lambda order: self.has_remove_from_komfortkasse_permission(request, order),
         )
         confirmed = request.POST.get("confirmed")

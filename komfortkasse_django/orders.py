@@ -46,6 +46,13 @@ def exists(shop: Shop, order: Model, *, using: str) -> bool:
     return _row(shop, order, using).exists()
 
 
+def for_write(queryset: QuerySet[Model]) -> QuerySet[Model]:
+    """``queryset``, unread and read where its model is written: a replica may lag."""
+    rows = queryset.all()
+    rows._for_write = True  # type: ignore[attr-defined]  # noqa: SLF001 - as delete() does
+    return rows
+
+
 def clean_number(value: object) -> str | None:
     """An order number as text, or None where there is none. ``0`` is a number.
 

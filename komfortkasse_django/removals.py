@@ -77,9 +77,10 @@ def _shops_named(alias: str | None) -> list[Shop]:
 def _items(what: object) -> Iterator[tuple[object, bool]]:
     """The single things of ``what``, and whether they come straight from the database."""
     if isinstance(what, QuerySet):
-        write_first(router.db_for_write(what.model), concrete(what.model))
-        yield from ((order, True) for order in what.all())
-    elif isinstance(what, Iterable) and not isinstance(what, str | bytes):
+        rows = orders.for_write(what)
+        write_first(rows.db, concrete(rows.model))
+        yield from ((item, True) for item in rows)
+    elif isinstance(what, Iterable) and not isinstance(what, str | bytes | Model):
         yield from ((item, False) for item in what)
     else:
         yield what, False

@@ -2,7 +2,7 @@
 
 import pytest
 from django.db import connection, transaction
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, isolate_apps
 
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.removals import remove
@@ -13,6 +13,10 @@ pytestmark = pytest.mark.django_db
 
 def recorded() -> list[tuple[str, str]]:
     return list(RemovedOrder.objects.order_by("pk").values_list("shop", "order_number"))
+
+
+def numbers_in(using: str) -> list[str]:
+    return list(RemovedOrder.objects.using(using).values_list("order_number", flat=True))
 
 
 @pytest.fixture
@@ -99,6 +103,19 @@ class TestOrders:
         remove(TicketOrder.objects.all())
 
         assert recorded() == [("default", str(order.id))]
+
+    @isolate_apps("tests.shop")
+    def test_one_that_yields_its_lines(self):
+        class IterableOrder(Order):
+            class Meta:
+                proxy = True
+
+            def __iter__(self):
+                return iter(self.lines.all())
+
+        remove(IterableOrder.objects.create(number="1001"))
+
+        assert recorded() == [("default", "1001")]
 
     def test_the_number_is_the_databases(self):
         order = Order.objects.create(number="1001")
@@ -209,6 +226,34 @@ class ReplicaRouter:
 
     def db_for_write(self, model, **hints):
         return "default"
+
+
+class ForbiddenReplicaRouter(ReplicaRouter):
+    """Nothing may be read from the replica."""
+
+    def db_for_read(self, model, **hints):
+        raise AssertionError(f"{model} is read from a replica")
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_a_queryset_is_read_where_orders_are_written(settings):
+    """A replica lacks the newest orders, and there may be several to choose from."""
+    Order.objects.create(number="1001")
+    settings.DATABASE_ROUTERS = [ForbiddenReplicaRouter()]
+
+    remove(Order.objects.all())
+
+    assert numbers_in("default") == ["1001"]
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_a_queryset_of_a_database_is_read_there():
+    Order(number="2001").save(using="other")
+
+    remove(Order.objects.using("other"))
+
+    assert numbers_in("other") == ["2001"]
+    assert numbers_in("default") == []
 
 
 @pytest.mark.django_db(databases=["default", "other"])
