@@ -74,19 +74,16 @@ def clean_number(value: object) -> str | None:
     return number
 
 
-def in_use(shop: Shop, numbers: Iterable[str], *, mirror_at: str) -> set[str]:
-    """Those of ``numbers`` that an order of this shop bears now.
+def in_use(shop: Shop, numbers: Iterable[str], *, using: str) -> set[str]:
+    """Those of ``numbers`` that an order of this shop in the database ``using`` bears now.
 
-    Only where ``ORDER_NUMBER`` is a model field: anything else cannot be looked up. ``mirror_at``
-    is the database in which the removals of these numbers are recorded.
+    Only where ``ORDER_NUMBER`` is a model field: anything else cannot be looked up.
     """
     field = shop.number_field
     if field is None:
         return set()
     candidates = [value for number in numbers if (value := _to_python(field, number)) is not None]
-    orders = _rows(shop.model, database_of(shop, mirror_at=mirror_at)).filter(
-        **{f"{field.name}__in": candidates}
-    )
+    orders = _rows(shop.model, using).filter(**{f"{field.name}__in": candidates})
     if shop.wants is not None:
         return {str(getattr(order, field.attname)) for order in orders if shop.wants(order)}
     return {str(value) for value in orders.values_list(field.attname, flat=True)}

@@ -229,12 +229,11 @@ class Run:
         """
         if not numbers:
             return set(), {}
+        using = self.using  # where not even the database of the orders can be told
         try:
             using = orders.database_of(self.shop, mirror_at=self.using)
             in_use = patiently(
-                lambda: orders.in_use(self.shop, numbers, mirror_at=self.using),
-                using=using,
-                until=until,
+                lambda: orders.in_use(self.shop, numbers, using=using), using=using, until=until
             )
         except Exception as error:
             if isinstance(error, Error) and will_pass(error, using):

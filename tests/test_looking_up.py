@@ -55,6 +55,23 @@ def test_that_fails_for_all_leaves_the_shop_alone(komfortkasse, configure, monke
     assert RemovedOrder.objects.due().filter(attempts=0).count() == 16
 
 
+def test_with_a_router_that_fails_leaves_the_shop_alone(komfortkasse, monkeypatch):
+    """As one that asks a database that is down."""
+
+    def database_of(*args, **kwargs):
+        raise OperationalError("no such tenant")
+
+    monkeypatch.setattr(orders, "database_of", database_of)
+
+    result = push()
+
+    assert komfortkasse.numbers == []
+    assert "20 of 20" in result.stopped["default"]
+    assert {row.last_error for row in RemovedOrder.objects.pending()} == {
+        "The shop's own code failed: OperationalError"
+    }
+
+
 def test_without_a_database_asks_once(komfortkasse, monkeypatch):
     monkeypatch.setattr(runs, "_LEASE_MARGIN", 0)
     monkeypatch.setattr(runs, "will_pass", lambda error, using: True)

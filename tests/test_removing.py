@@ -109,6 +109,7 @@ class TestOrders:
         class IterableOrder(Order):
             class Meta:
                 proxy = True
+                app_label = "shop"
 
             def __iter__(self):
                 return iter(self.lines.all())
