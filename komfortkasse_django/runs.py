@@ -128,7 +128,7 @@ class Run:
 
     def _is_over(self) -> bool:
         self.halted = self.halted or self.should_stop()
-        return self.halted or time.monotonic() > self.last_start
+        return self.halted or time.monotonic() >= self.last_start
 
     # Claim and send
 

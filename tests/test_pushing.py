@@ -795,6 +795,16 @@ class TestWorker:
 
         assert komfortkasse.numbers == []
 
+    def test_without_a_budget_sends_nothing_however_coarse_the_clock(
+        self, komfortkasse, monkeypatch
+    ):
+        """On Windows it stands still for milliseconds."""
+        due("1001")
+        monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+
+        assert push(budget=0).total == 0
+        assert RemovedOrder.objects.due().filter(attempts=0).count() == 1
+
     def test_ends_where_looking_up_takes_longer_than_a_lease(
         self, komfortkasse, monkeypatch, caplog
     ):
