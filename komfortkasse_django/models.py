@@ -1,6 +1,5 @@
 """The mirror: what was asked of Komfortkasse and what it answered. Nothing personal is kept."""
 
-import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -41,8 +40,8 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
         shared = (shop, str(requested_via), created_at, created_at)
         table, columns = quote(RemovedOrder._meta.db_table), ", ".join(map(quote, names))
         returning = f" RETURNING {quote('id')}" if can_return_keys else ""
-        most = connection.features.max_query_params or math.inf
-        size = int(min(_BATCH, most // len(names)))
+        most = connection.features.max_query_params
+        size = min(_BATCH, most // len(names)) if most else _BATCH
         keys: list[int] = []
         with connection.cursor() as cursor:
             for start in range(0, len(numbers), size):
