@@ -50,6 +50,10 @@ class Shop:
         except (AttributeError, LookupError, TypeError, ValueError):
             return None
 
+    def has_orders_of(self, model: type[Model]) -> bool:
+        """Whether ``model`` is the shop's Order model, a proxy or a multi-table child of it."""
+        return self.installed_model is not None and issubclass(model, concrete(self.model))
+
     @cached_property
     def number_field(self) -> "Field[Any, Any] | None":
         """The model field that holds the order number, where ``ORDER_NUMBER`` is one."""

@@ -13,7 +13,7 @@ from komfortkasse_django.models import get_field, mirror_database
 
 _MAX_LENGTH: int = get_field("order_number").max_length  # type: ignore[assignment]
 # PostgreSQL has no NUL, no database has lone surrogates.
-_NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 # Django 6.1: a queryset can forbid its instances to load anything later.
 _FETCH_RAISE = getattr(models, "FETCH_RAISE", object())
@@ -66,7 +66,7 @@ def clean_number(value: object) -> str | None:
             f"The order number {number[:32]!r}... has {len(number)} characters;"
             f" at most {_MAX_LENGTH} can be sent to Komfortkasse."
         )
-    if _NOT_STORABLE.search(number):
+    if _UNSTORABLE.search(number):
         raise ValueError(
             f"The order number {number!r} contains a character that cannot be stored;"
             " write one without NUL characters and lone surrogates."

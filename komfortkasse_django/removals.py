@@ -89,9 +89,7 @@ def _items(what: object) -> Iterator[tuple[object, bool]]:
 def _entries_of(
     order: Model, wanted: list[Shop], *, using: str, trusted: bool
 ) -> list[tuple[str, str]]:
-    theirs = [
-        shop for shop in wanted if shop.installed_model and isinstance(order, concrete(shop.model))
-    ]
+    theirs = [shop for shop in wanted if shop.has_orders_of(type(order))]
     if not theirs:
         known = ", ".join(f"{shop.order_model} ({shop.alias})" for shop in wanted) or "none"
         raise TypeError(

@@ -11,7 +11,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from komfortkasse_django.conf import Shop, concrete, enabled_shops
+from komfortkasse_django.conf import Shop, enabled_shops
 from komfortkasse_django.models import RemovedOrder, mirror_database
 from komfortkasse_django.orders import number_of
 
@@ -26,11 +26,7 @@ Entry = tuple[str, str]
 
 def shops_of(model: type[Model]) -> list[Shop]:
     """The shops to which removals of ``model`` are reported."""
-    return [
-        shop
-        for shop in enabled_shops()
-        if shop.installed_model is not None and issubclass(model, concrete(shop.model))
-    ]
+    return [shop for shop in enabled_shops() if shop.has_orders_of(model)]
 
 
 @dataclass
