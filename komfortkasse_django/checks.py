@@ -34,8 +34,9 @@ def check_settings(**kwargs: object) -> list[CheckMessage]:
             _error(1, f"The setting KOMFORTKASSE is {found}, not a filled dictionary.", _EXAMPLE)
         ]
     return [
-        message for alias, options in setting.items() for message in check_alias(alias, options)
-    ] + list(check_distinct(setting))
+        *(message for alias, options in setting.items() for message in check_alias(alias, options)),
+        *check_distinct(setting),
+    ]
 
 
 def check_alias(alias: object, options: object) -> Iterator[CheckMessage]:
@@ -100,12 +101,11 @@ def check_keys(alias: str, options: Mapping[Any, object]) -> Iterator[CheckMessa
 def check_api_key(shop: Shop) -> Iterator[CheckMessage]:
     """An API key that cannot be sent. The message never shows it."""
     key: object = shop.api_key
-    if not key:
-        is_wrong = shop.enabled and "API_KEY" in _options(shop)
-    else:
-        is_wrong = not (isinstance(key, str) and key.isascii() and key.isprintable())
-        is_wrong = is_wrong or " " in str(key)
-    if is_wrong:
+    if key:
+        is_right = isinstance(key, str) and key.isascii() and key.isprintable() and " " not in key
+    else:  # where it is not written at all, check_keys says so
+        is_right = not shop.enabled or "API_KEY" not in _options(shop)
+    if not is_right:
         yield _error(
             5,
             f"{_at(shop, 'API_KEY')} is empty or cannot be sent as an HTTP header.",

@@ -36,7 +36,7 @@ class Overview:
 
 def overview(using: str) -> Overview:
     """Count the mirror in the database ``using``, by its indexes."""
-    rows = RemovedOrder.objects.using(using).order_by()
+    rows = RemovedOrder.objects.using(using)
     received = rows.filter(amount_paid__gt=0).order_by("currency").values_list("currency")
     return Overview(
         states=_states(using),
@@ -58,7 +58,7 @@ def pauses(using: str) -> dict[str, datetime]:
 def _states(using: str) -> dict[str, int]:
     # Nearly all are removed at last: to count everything is the fastest way to count those.
     others = [state for state in State.values if state != State.REMOVED]
-    rows = RemovedOrder.objects.using(using).order_by()
+    rows = RemovedOrder.objects.using(using)
     states = dict(rows.filter(state__in=others).values_list("state").annotate(Count("pk")))
     return {**states, State.REMOVED: max(0, rows.count() - sum(states.values()))}
 

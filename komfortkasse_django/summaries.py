@@ -18,7 +18,7 @@ from komfortkasse_django.troubles import trouble_of
 
 def summarize(states: Mapping[str, int]) -> str:
     """How many removals are in which state, such as ``3 removed, 1 will be tried again``."""
-    parts = [text for state, count in states.items() if count and (text := _part(state, count))]
+    parts = [_part(state, count) for state, count in states.items() if count]
     return ", ".join(parts) or pgettext("komfortkasse", "nothing to do")
 
 

@@ -138,9 +138,9 @@ def _as_json(status: Status) -> str:
 
 
 def _as_text(status: Status) -> str:
+    labels = dict(State.choices)
     lines = [_headline(status)]
     for alias, states in status.counts.items():
-        labels = dict(State.choices)
         parts = [f"{count} {labels.get(state, state)}" for state, count in states.items() if count]
         numbers = ", ".join(parts) or pgettext("komfortkasse", "no removals")
         reason = obstacle(alias, status.paused_until)
