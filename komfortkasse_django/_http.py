@@ -219,8 +219,8 @@ class Adapter(requests.adapters.HTTPAdapter):
 
     def __init__(self, attempt: Attempt) -> None:
         self._pool_classes = {
-            "http": functools.partial(_http_pool, attempt),
-            "https": functools.partial(_https_pool, attempt),
+            "http": functools.partial(_pool, HTTPConnectionPool, _HTTPConnection, attempt),
+            "https": functools.partial(_pool, HTTPSConnectionPool, _HTTPSConnection, attempt),
         }
         super().__init__()
 
@@ -236,15 +236,15 @@ class Adapter(requests.adapters.HTTPAdapter):
         return manager
 
 
-def _http_pool(attempt: Attempt, *args: Any, **kwargs: Any) -> HTTPConnectionPool:  # noqa: ANN401
-    pool = HTTPConnectionPool(*args, **kwargs)
-    pool.ConnectionCls = functools.partial(_HTTPConnection, attempt)  # type: ignore[assignment]
-    return pool
-
-
-def _https_pool(attempt: Attempt, *args: Any, **kwargs: Any) -> HTTPSConnectionPool:  # noqa: ANN401
-    pool = HTTPSConnectionPool(*args, **kwargs)
-    pool.ConnectionCls = functools.partial(_HTTPSConnection, attempt)  # type: ignore[assignment]
+def _pool(
+    pool_class: type[HTTPConnectionPool],
+    connection_class: type["_HTTPConnection"],
+    attempt: Attempt,
+    *args: Any,  # noqa: ANN401
+    **kwargs: Any,  # noqa: ANN401
+) -> HTTPConnectionPool:
+    pool = pool_class(*args, **kwargs)
+    pool.ConnectionCls = functools.partial(connection_class, attempt)  # type: ignore[assignment]
     return pool
 
 
