@@ -1,4 +1,4 @@
-"""The task that pushes in the background. Imported only where a task backend runs it.
+"""The task that pushes in the background. Imported only where it is enqueued or run.
 
 Celery workers have to be told to import it, by ``CELERY_IMPORTS``.
 """

@@ -22,7 +22,7 @@ _BATCH = 1000  # rows per INSERT, where the database allows as many
 
 
 class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
-    """The states of a removal as words."""
+    """What can be said of removals and done with them, as words."""
 
     def record(self, shop: str, numbers: Sequence[str], *, requested_via: str) -> list[int]:
         """Insert a row for each order number and return their primary keys.
