@@ -105,7 +105,8 @@ def write_first(using: str, model: type[Model]) -> None:
         or connection.transaction_mode in {"IMMEDIATE", "EXCLUSIVE"}  # type: ignore[attr-defined]
     ):
         return
-    table, key = map(connection.ops.quote_name, (model._meta.db_table, str(model._meta.pk.column)))
+    column = str(model._meta.pk_fields[0].column)  # a composite key has none of its own
+    table, key = map(connection.ops.quote_name, (model._meta.db_table, column))
     with connection.cursor() as cursor:
         cursor.execute(f"UPDATE {table} SET {key} = {key} WHERE 0")  # noqa: S608
 

@@ -4,9 +4,9 @@ import copy
 import sqlite3
 
 import pytest
-from django.db import OperationalError, connection, connections, router, transaction
+from django.db import OperationalError, connection, connections, models, router, transaction
 from django.db.models.signals import pre_delete
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, isolate_apps
 
 from komfortkasse_django.leases import write_first
 from komfortkasse_django.models import RemovedOrder
@@ -119,6 +119,25 @@ def test_remove_is_not_refused(other_writer, configure, monkeypatch, what):
 
     assert queries[0]["sql"].endswith("WHERE 0")
     assert RemovedOrder.objects.using("file").get().order_number == "1001"
+
+
+@isolate_apps("tests.shop")
+def test_a_model_with_a_composite_primary_key(other_writer):
+    class TenantOrder(models.Model):
+        pk = models.CompositePrimaryKey("tenant", "number")
+        tenant = models.IntegerField()
+        number = models.IntegerField()
+
+        class Meta:
+            app_label = "shop"
+
+    with connections["file"].schema_editor() as editor:
+        editor.create_model(TenantOrder)
+
+    with transaction.atomic("file"):
+        write_first("file", TenantOrder)
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            insert(other_writer)
 
 
 def test_no_mirror_is_needed_for_what_is_not_recorded(other_writer):
