@@ -199,25 +199,25 @@ class Run:
         deletions = [
             lease for lease in leases if lease.row.requested_via == RemovedOrder.RequestedVia.DELETE
         ]
-        numbers = [lease.row.order_number for lease in deletions]
+        numbers = list(dict.fromkeys(lease.row.order_number for lease in deletions))
         in_use, errors = self._look_up(numbers, until=self._patience())
         if errors:
-            reason = f"The shop's own code failed for {len(errors)} of {len(deletions)} orders"
+            reason = f"The shop's own code failed for {len(errors)} of {len(numbers)} orders"
             logger.error(
                 "Shop %r: %s", self.shop.alias, reason, exc_info=next(iter(errors.values()))
             )
-            if len(errors) == len(deletions) > 1:
+            if len(errors) == len(numbers) > 1:
                 self._halt(logging.ERROR, reason)
-        done = []
+        done: dict[Lease, _Announcement] = {}
         for lease in deletions:
             error = errors.get(lease.row.order_number)
             if error is not None:  # the shop's own, which may be false
                 _postpone(lease.row, f"The shop's own code failed: {type(error).__name__}")
-                done.append(lease)
+                done[lease] = None
             elif lease.row.order_number in in_use:
                 _finish(lease.row, State.SUPERSEDED)
-                done.append(lease)
-        self._settle(dict.fromkeys(done))
+                done[lease] = None
+        self._settle(done)
         return [lease for lease in leases if lease not in done]
 
     def _look_up(

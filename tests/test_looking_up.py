@@ -55,6 +55,16 @@ def test_that_fails_for_all_leaves_the_shop_alone(komfortkasse, configure, monke
     assert RemovedOrder.objects.due().filter(attempts=0).count() == 16
 
 
+def test_that_fails_for_all_may_have_numbers_that_were_deleted_twice(komfortkasse, configure):
+    RemovedOrder.objects.create(shop="default", order_number="1001", requested_via="delete")
+    configure(ORDER_FILTER=lambda order: order.no_such_attribute)
+
+    result = push()
+
+    assert "20 of 20" in result.stopped["default"]
+    assert result.states == {"pending": 21}
+
+
 def test_with_a_router_that_fails_leaves_the_shop_alone(komfortkasse, monkeypatch):
     """As one that asks a database that is down."""
 
