@@ -24,6 +24,9 @@ logger = logging.getLogger("komfortkasse_django")
 
 RequestedVia = RemovedOrder.RequestedVia
 
+Entry = tuple[str, str]
+"""Alias and order number."""
+
 # --- asking ---------------------------------------------------------------------------------------
 
 
@@ -47,7 +50,7 @@ def remove(
     ``ValueError`` for a number that cannot be one or an alias that does not exist.
     """
     wanted = _shops_named(shop)
-    entries: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    entries: dict[str, list[Entry]] = defaultdict(list)
     for item, trusted in _items(what):
         if isinstance(item, Model):
             # Not item._state.db, which may be a replica.
@@ -86,9 +89,7 @@ def _items(what: object) -> Iterator[tuple[object, bool]]:
         yield what, False
 
 
-def _entries_of(
-    order: Model, wanted: list[Shop], *, using: str, trusted: bool
-) -> list[tuple[str, str]]:
+def _entries_of(order: Model, wanted: list[Shop], *, using: str, trusted: bool) -> list[Entry]:
     theirs = [shop for shop in wanted if shop.has_orders_of(type(order))]
     if not theirs:
         known = ", ".join(f"{shop.order_model} ({shop.alias})" for shop in wanted) or "none"
@@ -107,7 +108,7 @@ def _entries_of(
     return entries
 
 
-def _entry_of(number: object, wanted: list[Shop]) -> list[tuple[str, str]]:
+def _entry_of(number: object, wanted: list[Shop]) -> list[Entry]:
     if not isinstance(number, str | int) or isinstance(number, bool):
         raise TypeError(
             f"Pass orders or order numbers (text or whole numbers), not {type(number).__name__}."
@@ -124,10 +125,8 @@ def _entry_of(number: object, wanted: list[Shop]) -> list[tuple[str, str]]:
 # --- recording ------------------------------------------------------------------------------------
 
 
-def record(
-    entries: Sequence[tuple[str, str]], *, requested_via: RequestedVia, using: str
-) -> list[int]:
-    """Record removals, given as (alias, order number), in the transaction open on ``using``.
+def record(entries: Sequence[Entry], *, requested_via: RequestedVia, using: str) -> list[int]:
+    """Record removals in the transaction open on ``using``.
 
     They are delivered when it commits. Return the primary keys of their rows. Where a router keeps
     the mirror on another database they are recorded on commit, too, and have no keys before.
@@ -139,9 +138,7 @@ def record(
     return []
 
 
-def _record_elsewhere(
-    entries: Sequence[tuple[str, str]], requested_via: RequestedVia, using: str
-) -> None:
+def _record_elsewhere(entries: Sequence[Entry], requested_via: RequestedVia, using: str) -> None:
     try:
         # A savepoint where a transaction is open there: what fails must not break that one.
         with transaction.atomic(using):
@@ -155,9 +152,7 @@ def _record_elsewhere(
         )
 
 
-def _record(
-    entries: Sequence[tuple[str, str]], requested_via: RequestedVia, using: str
-) -> list[int]:
+def _record(entries: Sequence[Entry], requested_via: RequestedVia, using: str) -> list[int]:
     numbers: dict[str, list[str]] = defaultdict(list)
     for alias, number in entries:
         numbers[alias].append(number)

@@ -14,14 +14,12 @@ from django.utils.translation import pgettext_lazy
 from komfortkasse_django.conf import Shop, enabled_shops
 from komfortkasse_django.models import RemovedOrder, mirror_database
 from komfortkasse_django.orders import number_of
+from komfortkasse_django.removals import Entry
 
 NO_NUMBER = pgettext_lazy("komfortkasse", "no order number")
 BAD_NUMBER = _("an order number that cannot be sent to Komfortkasse")
 NOT_HANDLED = _("not handled by Komfortkasse")
 NOT_ALLOWED = _("you may not see it")
-
-Entry = tuple[str, str]
-"""Alias and order number."""
 
 
 def shops_of(model: type[Model]) -> list[Shop]:
