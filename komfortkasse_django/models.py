@@ -244,8 +244,8 @@ class RetryAfterQuerySet(models.QuerySet["RetryAfter"]):
 
     def in_force(self, now: datetime) -> Self:
         """Those that are not over ``now``."""
-        # No pause is longer; one that is was written by a clock that was wrong.
-        return self.filter(until__gt=now, until__lte=now + LONGEST_PAUSE)
+        # No pause is longer, and no clock is trusted that is wrong by as much again.
+        return self.filter(until__gt=now, until__lt=now + 2 * LONGEST_PAUSE)
 
 
 class RetryAfter(models.Model):

@@ -45,6 +45,8 @@ _LEASE_CALLS = 4  # deadlines that a lease lasts; what has not been sent by then
 _LEASE_MARGIN = 10.0  # seconds for the database, beyond the calls that a lease covers
 _LINGER = 0.01  # seconds that an answer waits for others, to be settled with them
 
+_SLOW_LOOK_UP = "to look up its orders takes longer than a lease lasts"
+
 _Announcement = tuple[Signal, dict[str, object]] | None
 
 
@@ -226,8 +228,9 @@ class Run:
         """Those of ``numbers`` that are in use again, and why it cannot be told of others.
 
         ``until`` is a time of the monotonic clock, in seconds: after it, nothing is asked again.
+        What has not been told when the run is over is sent no more, but given back.
         """
-        if not numbers:
+        if not numbers or self._is_over():
             return set(), {}
         using = self.using  # where not even the database of the orders can be told
         try:
@@ -237,9 +240,14 @@ class Run:
             )
         except Exception as error:
             if isinstance(error, Error) and will_pass(error, using):
-                raise  # to ask for fewer is no help
-            if len(numbers) == 1 or time.monotonic() > until or self._is_over():
-                return set(), dict.fromkeys(numbers, error)
+                if using == self.using:
+                    raise
+                # To ask for fewer is no help, but other shops may have theirs elsewhere.
+                self._halt(logging.ERROR, f"its orders cannot be looked up: {error}")
+            elif len(numbers) == 1:
+                return set(), {numbers[0]: error}
+            elif time.monotonic() > until:
+                self._halt(logging.WARNING, _SLOW_LOOK_UP)
         else:
             return in_use, {}
         # Halve them until the bad ones are alone, or they would keep all the others waiting.
@@ -281,7 +289,7 @@ class Run:
         self._settle(announcements)
         self.answered += len(announcements)
         if not self.in_flight and not self.answered and not self._is_over():
-            self._halt(logging.WARNING, "to look up its orders takes longer than a lease lasts")
+            self._halt(logging.WARNING, _SLOW_LOOK_UP)
 
     def _settle(self, announcements: dict[Lease, _Announcement]) -> None:
         held = settle(list(announcements), using=self.using, until=self._patience())

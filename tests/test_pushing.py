@@ -349,17 +349,19 @@ class TestSuperseded:
 
         push(should_stop=(lambda: False) if time_is_up else (lambda: len(asked) > 2))
 
-        assert asked == ([32] if time_is_up else [32, 16, 8, 8, 16])
+        assert asked == ([32] if time_is_up else [32, 16, 8])
         assert komfortkasse.numbers == []
-        assert RemovedOrder.objects.pending().count() == 32
+        assert RemovedOrder.objects.due().filter(attempts=0, last_error="").count() == 32
 
-    def test_orders_that_are_not_to_be_had_are_not_asked_for_one_by_one(
-        self, komfortkasse, monkeypatch
+    def test_orders_that_are_not_to_be_had_keep_no_other_shop_waiting(
+        self, komfortkasse, configure, settings, monkeypatch
     ):
-        """The database of the orders may be down while that of the mirror is not."""
+        """The database of a shop's orders may be down while that of the mirror is not."""
         asked = []
 
         def in_use(shop, numbers, **kwargs):
+            if shop.alias == "other":
+                return set()
             asked.append(len(numbers))
             raise OperationalError("connection refused")
 
@@ -367,14 +369,17 @@ class TestSuperseded:
         monkeypatch.setattr(orders, "database_of", lambda shop, **kwargs: "gone")
         monkeypatch.setattr(runs, "will_pass", lambda error, using: using == "gone")
         monkeypatch.setattr(runs, "patiently", lambda act, **kwargs: act())
+        options = settings.KOMFORTKASSE["default"]
+        configure(aliases={"default": options, "other": options})
         due(*(str(number) for number in range(1000, 1032)))
+        due("other", shop="other")
 
-        with pytest.raises(OperationalError):
-            push()
+        result = push()
 
-        assert len(asked) == 1
-        # They are due again when the lease ends.
-        assert set(RemovedOrder.objects.values_list("state", "last_error")) == {("pending", "")}
+        assert asked == [32]
+        assert result.stopped == {"default": "its orders cannot be looked up: connection refused"}
+        assert RemovedOrder.objects.due().filter(attempts=0, last_error="").count() == 32
+        assert komfortkasse.numbers == ["other"]
 
 
 class TestRetryAfter:
@@ -817,6 +822,13 @@ class TestWorker:
         assert "longer than a lease" in result.stopped["default"]
         assert RemovedOrder.objects.due().filter(attempts=0).count() == 5
         assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+    def test_a_pause_of_an_hour_holds_also_where_the_clock_lags(self, komfortkasse):
+        due("1001")
+        later = timezone.now() + HOUR + timedelta(minutes=5)
+        RetryAfter.objects.create(shop="default", until=later)
+
+        assert push().total == 0
 
     def test_a_pause_of_a_wrong_clock_is_none(self, komfortkasse):
         due("1001")
