@@ -1,5 +1,6 @@
 """The mirror in Django's admin: to be read, and to try again what is not removed yet."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -346,20 +347,22 @@ class RemovedOrderAdmin(ModelAdmin):
     def _try_again(self, request: HttpRequest, selected: RemovedOrderQuerySet) -> None:
         using = router.db_for_write(RemovedOrder)
         rows = list(selected.using(using).unfinished())
-        ids = [row.pk for row in rows]
-        budgets = [shops()[row.shop].request_budget for row in rows if row.shop in shops()]
+        keys: dict[str, list[int]] = defaultdict(list)
+        for row in rows:
+            if row.shop in shops():
+                keys[row.shop].append(row.pk)
 
-        def push_and_report() -> None:
-            removals.push(using=using, ids=ids, budget=min(budgets, default=0))
-            report(request, ids, using=using)
+        def tell() -> None:
+            report(request, [row.pk for row in rows], using=using)
 
         with transaction.atomic(using):
             selected.using(using).retry()
             LogEntry.objects.log_actions(
                 cast("int", request.user.pk), rows, CHANGE, gettext("Tried again to remove it.")
             )
-            # Nothing is sent within a transaction, and requests may be one (ATOMIC_REQUESTS).
-            transaction.on_commit(push_and_report, using=using, robust=True)
+            removals.deliver_on_commit(keys, using=using)
+            # After the delivery, which also waits for the commit.
+            transaction.on_commit(tell, using=using, robust=True)
 
     # Deletion
 

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -156,20 +156,26 @@ def _record(entries: Sequence[Entry], requested_via: RequestedVia, using: str) -
     numbers: dict[str, list[str]] = defaultdict(list)
     for alias, number in entries:
         numbers[alias].append(number)
-    delivery = _deliveries.setdefault(id(connections[using]), _Delivery(using))
     mirror = RemovedOrder.objects.using(using)
-    recorded: list[int] = []
     with transaction.atomic(using, savepoint=False):
-        for alias, its_numbers in numbers.items():
-            keys = mirror.record(alias, its_numbers, requested_via=requested_via)
-            delivery.keys[alias] += keys
-            recorded += keys
-        transaction.on_commit(delivery.deliver, using=using, robust=True)
-    return recorded
+        keys = {
+            alias: mirror.record(alias, its_numbers, requested_via=requested_via)
+            for alias, its_numbers in numbers.items()
+        }
+        deliver_on_commit(keys, using=using)
+    return [key for its_keys in keys.values() for key in its_keys]
+
+
+def deliver_on_commit(keys: Mapping[str, Iterable[int]], *, using: str) -> None:
+    """Have rows, by their alias, sent soon after the transaction open on ``using`` commits."""
+    delivery = _deliveries.setdefault(id(connections[using]), _Delivery(using))
+    for alias, its_keys in keys.items():
+        delivery.keys[alias] += its_keys
+    transaction.on_commit(delivery.deliver, using=using, robust=True)
 
 
 class _Delivery:
-    """What one transaction recorded: delivered once, however many deletions there were.
+    """What one transaction has to deliver: once, however many deletions there were.
 
     It lives as long as the transaction may still commit: only the callbacks that Django keeps for
     that hold it. What a savepoint rolled back is still listed, but then there is no such row.

@@ -10,7 +10,7 @@ import requests
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import Permission, User
 from django.contrib.messages import get_messages
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -24,7 +24,7 @@ from komfortkasse_django.schema import PaymentStatus
 from komfortkasse_django.summaries import describe
 from tests.komfortkasse import error
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
 LIST = "admin:komfortkasse_django_removedorder_changelist"
 NBSP = "\N{NO-BREAK SPACE}"
@@ -431,7 +431,7 @@ class TestOverview:
 
         assert overview.overview("default").states["removed"] == 0
 
-    @pytest.mark.parametrize("until", [{"seconds": -1}, {"hours": 2}])
+    @pytest.mark.parametrize("until", [{"seconds": -1}, {"hours": 3}])
     def test_a_pause_that_is_over_or_a_mistake_is_none(self, staff, until):
         RetryAfter.objects.create(shop="default", until=ahead(**until))
 
@@ -694,18 +694,25 @@ class TestTryAgain:
             ),
         )
 
-    def test_the_least_budget_of_the_shops_is_that_of_all(
-        self, staff, make, configure, komfortkasse
-    ):
-        options = shops()["default"]
-        options = {"API_KEY": options.api_key, "ORDER_MODEL": options.order_model}
+    def test_each_shop_has_its_own_budget(self, staff, make, configure, settings, komfortkasse):
+        options = settings.KOMFORTKASSE["default"]
         configure(aliases={"a": options, "b": {**options, "REQUEST_BUDGET": 0}})
-        rows = [make(state="pending", shop=alias) for alias in ("a", "b")]
+        rows = [make(state="pending", shop=alias, order_number=alias) for alias in ("a", "b")]
 
         self.post(staff, *rows)
 
+        assert komfortkasse.numbers == ["a"]
+        assert RemovedOrder.objects.due().count() == 1
+
+    def test_not_while_a_transaction_is_open_on_another_database(self, staff, make, komfortkasse):
+        """As with ATOMIC_REQUESTS on two: it must not wait for Komfortkasse."""
+        row = make(state="failed")
+
+        with transaction.atomic("other"):
+            done = self.post(staff, row)
+
         assert komfortkasse.numbers == []
-        assert RemovedOrder.objects.due().count() == 2
+        assert message(done) == ("warning", "Komfortkasse: 1 is still to be sent.")
 
     @pytest.mark.parametrize("action", ["try_again", "delete_selected"])
     def test_all_of_more_than_are_counted_are_left_alone(
@@ -820,7 +827,7 @@ class TestTryAgain:
 
         assert done.status_code == 302
         assert komfortkasse.numbers == ["1001"]
-        assert "push_and_report" in caplog.text
+        assert "_try_again.<locals>.tell" in caplog.text
 
     def test_with_requests_that_are_transactions(self, staff, make, komfortkasse, monkeypatch):
         monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)

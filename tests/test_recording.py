@@ -468,6 +468,7 @@ class TestTransaction:
         assert recorded() == ["1002"]
 
     def test_that_another_receiver_ended_is_not_kept_in_memory(self, objection):
+        receivers._read.clear()
         order = Order.objects.create(number="1001")
         objection.set()
         with pytest.raises(ObjectionError), transaction.atomic():

@@ -6,6 +6,7 @@ from importlib import import_module
 
 import django
 import pytest
+from django.urls import reverse
 from django.utils.module_loading import import_string
 
 from komfortkasse_django import tasks
@@ -74,6 +75,16 @@ def test_worker_pushes_what_is_still_due(enqueued, komfortkasse):
     import_string(result.task.module_path).call(*result.args)
 
     assert komfortkasse.numbers == ["1002"]
+
+
+def test_trying_again_in_the_admin_enqueues_as_well(enqueued, komfortkasse, admin_client):
+    row = RemovedOrder.objects.create(shop="default", order_number="1001", state="failed")
+
+    admin_client.post(reverse("admin:komfortkasse_django_removedorder_try_again", args=[row.pk]))
+
+    (task,) = enqueued()
+    assert task.args == ["default", "default", [row.pk]]
+    assert komfortkasse.numbers == []
 
 
 def test_uses_the_backend_and_queue_of_the_shop(enqueued, configure):
