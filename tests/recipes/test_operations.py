@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import komfortkasse_django
+from tests.loopback import http_answer
 from tests.processes.harness import until
 from tests.readme import recipe
 from tests.recipes.project import ROOT
@@ -80,6 +81,161 @@ class TestSystemd:
 
         # It says what is wrong, and exits with 0.
         assert project.sh("systemd-analyze verify ./komfortkasse.service") == ""
+
+
+class TestMonitoring:
+    def by_cron(self, project):
+        (line,) = recipe("Monitoring").lines
+        when, user, command = line.split(maxsplit=2)
+        assert (when, user) == ("@hourly", "shop")
+        return project.sh(f"cd / && {command.replace('/srv/shop', str(project.path))}")
+
+    def test_cron_writes_nothing_while_all_is_well(self, project, pending):
+        assert self.by_cron(project) == ""
+
+    def test_cron_writes_what_is_wrong(self, project, pending):
+        project.run('RemovedOrder.objects.update(state="failed", next_attempt_at=None)')
+
+        assert self.by_cron(project).startswith("PROBLEM: 1 was refused by Komfortkasse")
+
+
+class TestExitCodes:
+    COMMANDS = ("push", "remove 9", "prune --older-than 1", "status")
+
+    @pytest.fixture
+    def code(self, project):
+        return lambda command: project.start(f"python manage.py komfortkasse_{command}").returncode
+
+    def answer(self, project, status):
+        answer = http_answer(b'{"error": "No"}', status=status)
+        project.komfortkasse.on_request = lambda number: answer
+
+    def test_of_what_goes_well(self, project, pending, code):
+        assert [code(command) for command in self.COMMANDS] == [0, 0, 0, 0]
+
+    def test_of_push_that_leaves_something_due(self, project, pending, code):
+        project.run(DELETE.format("2"))
+
+        assert code("push --limit 1") == 1
+
+    def test_of_push_while_all_back_off(self, project, pending, code):
+        self.answer(project, "503 Service Unavailable")
+
+        assert code("push") == 0
+        assert project.mirror() == [(pending, "pending")]
+
+    @pytest.mark.parametrize(
+        ("status", "state"),
+        [("503 Service Unavailable", "pending"), ("400 Bad Request", "failed")],
+    )
+    def test_of_remove(self, project, code, status, state):
+        project.run()
+        self.answer(project, status)
+
+        assert code("remove 9") == 1
+        assert project.mirror() == [("9", state)]
+        assert code("remove ''") == 1  # nothing is recorded
+        assert project.mirror() == [("9", state)]
+
+    @pytest.mark.parametrize(
+        "change", ['state="failed", next_attempt_at=None', 'created_at="2020-01-01T00:00Z"']
+    )
+    def test_of_status(self, project, pending, code, change):
+        project.run(f"RemovedOrder.objects.update({change})")
+
+        assert code("status") == 1
+
+    def test_of_status_that_cannot_tell(self, code):
+        assert code("status") == 2  # there is no table
+
+    @pytest.mark.parametrize(
+        "command",
+        ["push --limit 0", "remove 9 --shop none", "prune --older-than 0", "status --max-age 0"],
+    )
+    def test_of_unusable_arguments(self, code, command):
+        assert code(command) == 2
+
+    def test_while_a_check_has_errors(self, project, pending, code):
+        project.add_settings('KOMFORTKASSE["default"]["CONCURRENCY"] = 0')
+
+        assert [code(command) for command in self.COMMANDS] == [1, 1, 1, 0]
+        project.run(DELETE.format("2"))  # the shop goes on
+        assert project.mirror() == [("1", "pending"), ("2", "pending")]
+
+
+class TestWhenSomethingIsWrong:
+    ROWS = """
+from django.utils import timezone
+
+for number, shop, state, created_at in [
+    ("1", "default", "failed", "2020-01-01T00:00Z"),
+    ("2", "default", "pending", "2020-01-01T00:00Z"),
+    ("3", "default", "removed", "2020-01-01T00:00Z"),
+    ("4", "default", "pending", "2999-01-01T00:00Z"),
+    ("5", "closed", "pending", "2999-01-01T00:00Z"),
+]:
+    RemovedOrder.objects.create(
+        shop=shop, order_number=number, state=state, requested_via="delete", created_at=created_at,
+        last_error="No" if state == "failed" else "",
+        next_attempt_at=timezone.now() if state == "pending" else None,
+    )
+"""
+
+    def test_in_the_shell(self, project):
+        written = project.run(self.ROWS, recipe("When something is wrong").code)
+
+        assert sorted(written.splitlines()) == ["default 1 failed 0 No", "default 2 pending 0 "]
+        project.sh("python manage.py komfortkasse_push")
+        assert project.mirror() == [(number, "removed") for number in "1234"]
+        assert sorted(project.komfortkasse.numbers) == ["1", "2", "4"]
+
+
+def test_logs_to_standard_error(project, pending):
+    answer = http_answer(b'{"error": "No"}', status="401 Unauthorized")
+    project.komfortkasse.on_request = lambda number: answer
+
+    written = project.sh("python manage.py komfortkasse_push -v 0 2>&1 >/dev/null")
+
+    assert written == (
+        "Shop 'default' is left alone in this run:"
+        " Komfortkasse does not accept the API key (HTTP 401: No)\n"
+    )
+
+
+def test_restoring_a_backup(project, pending):
+    project.run('Order.objects.create(number="2")')
+    database, backup = project.path / "shop.sqlite3", project.path / "backup.sqlite3"
+    shutil.copy(database, backup)
+    project.run('Order.objects.get(number="2").delete()')
+    project.sh("python manage.py komfortkasse_push")
+    project.assert_removed(pending, "2")
+
+    shutil.copy(backup, database)
+    assert project.mirror() == [(pending, "pending")]
+    project.sh("python manage.py komfortkasse_push")
+
+    assert project.mirror() == [(pending, "removed")]
+    assert sorted(project.komfortkasse.numbers) == [pending, pending, "2"]
+    assert project.run("print(Order.objects.get().number)") == "2\n"
+
+
+def test_pruning(project, pending):
+    (line,) = recipe("Pruning").lines
+    when, user, command = line.split(maxsplit=2)
+    assert (when, user) == ("@weekly", "shop")
+    project.sh("python manage.py komfortkasse_push")
+    project.run(
+        "from django.utils import timezone",
+        "from datetime import timedelta",
+        "then = timezone.now() - timedelta(days=366)",
+        "RemovedOrder.objects.update(finished_at=then, amount_paid=10)",
+        DELETE.format("2"),
+    )
+
+    written = project.sh(f"cd / && {command.replace('/srv/shop', str(project.path))}")
+
+    assert written == "Deleted 1 finished removal.\n"
+    assert project.mirror() == [("2", "pending")]
 
 
 def test_moving_the_mirror(project, pending):

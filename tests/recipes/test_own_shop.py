@@ -277,6 +277,32 @@ database.close()
         project.assert_removed("2")
 
 
+class TestTheShopsTests:
+    COMMIT = """
+from django.test import TestCase
+from shop.models import Order
+
+class CommitTest(TestCase):
+    def test_is_sent(self):
+        with self.captureOnCommitCallbacks(execute=True):
+            Order.objects.create(number="1001").delete()
+"""
+
+    def test_send_nothing(self, project):
+        project.add(recipe("Your shop's tests"))
+
+        assert "Ran 1 test" in project.sh("python manage.py test shop")
+        assert project.komfortkasse.numbers == []
+
+    @pytest.mark.parametrize(("budget", "numbers"), [("60", ["1001"]), ("0", [])])
+    def test_send_where_they_play_the_commit(self, project, budget, numbers):
+        project.write("shop/tests.py", self.COMMIT)
+        project.environment["REQUEST_BUDGET"] = budget
+
+        assert "Ran 1 test" in project.sh("python manage.py test shop")
+        assert project.komfortkasse.numbers == numbers
+
+
 class TestStaging:
     @pytest.fixture(autouse=True)
     def staging(self, project):
