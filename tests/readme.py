@@ -66,11 +66,11 @@ class Recipe:
 
 
 @cache
-def document() -> nodes.document:
+def document(path: Path = README) -> nodes.document:
     """The manual, parsed. Raises for the smallest thing that docutils has to say about it."""
     return publish_doctree(
-        README.read_text(),
-        source_path=str(README),
+        path.read_text(),
+        source_path=str(path),
         # Pygments would be needed, and changes colours only.
         settings_overrides={"report_level": 1, "halt_level": 1, "syntax_highlight": "none"},
     )

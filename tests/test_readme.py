@@ -7,12 +7,18 @@ from pathlib import Path
 
 import pytest
 from django.core.management import BaseCommand, get_commands, load_command_class
+from django.utils import translation
+from django.utils.translation import gettext, pgettext
 from docutils import nodes
 
 from komfortkasse_django.conf import Shop
+from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.schema import PaymentStatus
+from komfortkasse_django.troubles import TROUBLES
 from tests.readme import README, document, recipe, recipes
 
 ROOT = Path(__file__).parent.parent
+GERMAN = ROOT / "README.de.rst"
 
 
 def rows(heading):
@@ -124,3 +130,130 @@ def test_installs_the_engines_that_are_tried(engine, install):
 
     assert set(install.lines) == {f"pip install {name}", f"pip install {backport}"}
     assert f"Tried with {name} {version}" in " ".join(README.read_text().split())
+
+
+def calls(name):
+    """The calls in the package of the function or method that is called by this name."""
+    for path in (ROOT / "komfortkasse_django").rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == name:
+                yield call
+
+
+def text_of(node):
+    """The text that is written there, with a gap for each value that is put into it."""
+    parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+    text = "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in parts)
+    return re.sub(r"%(\(\w+\))?[drs]", "…", text)
+
+
+def test_knows_all_states():
+    assert [state for state, _ in rows("State")] == RemovedOrder.State.labels
+
+
+def test_knows_all_log_messages():
+    levels = {"warning": "WARNING", "error": "ERROR", "exception": "ERROR"}
+    logged = {
+        (text_of(call.args[0]), level)
+        for name, level in levels.items()
+        for call in calls(f"logger.{name}")
+    }
+    logged |= {(text_of(call.args[1]), "ERROR or WARNING") for call in calls("logger.log")}
+    # With --watch it logs what it says without.
+    still_due = {text_of(call.args[1]) for call in calls("ngettext")}
+    still_due = {text for text in still_due if text.endswith("still due: …")}
+
+    assert {(message, level) for message, level, _ in rows("Message")} == (
+        logged - {("…", "WARNING")} | {(text, "WARNING") for text in still_due}
+    )
+
+
+def test_knows_all_reasons():
+    written = tuple(reason.rstrip("… ") for reason, _ in rows("Reason"))
+    halts = {text_of(call.args[1]) for call in calls("self._halt")}
+    answers = {text_of(call.args[0]) for call in calls("UnexpectedAnswer")}
+    stored = {trouble.begins for trouble in TROUBLES}
+
+    # The gap is what is stored as well.
+    reasons = (halts - {"…"}) | answers | stored
+    assert {reason for reason in reasons if not reason.startswith(written)} == set()
+    assert [each for each in written if not any(text.startswith(each) for text in reasons)] == []
+
+
+def test_knows_all_checks():
+    ids = {f"E{int(text_of(call.args[0])):03}" for call in calls("_error") if is_given(call)}
+    for call in calls("CheckWarning"):
+        (given,) = (text_of(each.value) for each in call.keywords if each.arg == "id")
+        ids.add(given.removeprefix("komfortkasse_django."))
+
+    assert [number for number, _ in rows("Check")] == sorted(ids)
+
+
+def is_given(call):
+    """Whether the first argument is written there."""
+    return isinstance(call.args[0], ast.Constant)
+
+
+@pytest.mark.parametrize("path", [README, GERMAN], ids=lambda path: path.name)
+def test_names_the_versions_that_are_declared(path):
+    declared = (ROOT / "setup.cfg").read_text(encoding="utf-8")
+    python = re.search(r"python_requires = >=(.+)", declared)[1]
+    *older, newest = re.findall(r"Django :: (\d+\.\d+)", declared)
+    text = " ".join(path.read_text(encoding="utf-8").split())
+
+    assert re.search(rf"Django {', '.join(older)} (or|oder) {newest}\b", text)
+    assert re.search(rf"Python {python} (or later|oder neuer)\b", text)
+
+
+def test_names_the_oldest_requests():
+    declared = (ROOT / "setup.cfg").read_text(encoding="utf-8")
+    oldest = re.search(r"requests>=(\d+\.\d+)", declared)[1]
+
+    assert f"`requests`_ {oldest} or later" in README.read_text(encoding="utf-8")
+
+
+class TestGerman:
+    """It speaks of the admin in the admin's words."""
+
+    def test_has_no_long_lines(self):
+        lines = GERMAN.read_text(encoding="utf-8").splitlines()
+
+        assert [line for line in lines if len(line) > 100] == []
+
+    def test_explains_all_states(self):
+        terms = [term.astext() for term in document(GERMAN).findall(nodes.term)]
+
+        with translation.override("de"):
+            assert terms == RemovedOrder.State.labels
+
+    @pytest.mark.parametrize("choices", [PaymentStatus, RemovedOrder.RequestedVia])
+    def test_names_all_choices(self, choices):
+        text = " ".join(document(GERMAN).astext().split())
+
+        with translation.override("de"):
+            assert [label for label in map(str, choices.labels) if label not in text] == []
+
+    @pytest.mark.parametrize(
+        ("context", "word"),
+        [
+            (None, "Remove from Komfortkasse"),
+            (None, "Can remove orders from Komfortkasse"),
+            ("komfortkasse", "Try again"),
+            ("komfortkasse", "refund needed"),
+        ],
+    )
+    def test_quotes(self, context, word):
+        text = " ".join(document(GERMAN).astext().split())
+
+        with translation.override("de"):
+            word = pgettext(context, word) if context else gettext(word)
+        assert f"„{word}“" in text
+
+    def test_names_all_that_is_stored(self):
+        text = document(GERMAN).astext()
+        stored = text.partition("Gespeichert werden")[2].partition("Namen, Anschriften")[0]
+        with translation.override("de"):
+            names = [str(field.verbose_name) for field in RemovedOrder._meta.fields]
+
+        for name in names[1:]:  # without the primary key
+            assert name.removesuffix(" am").removesuffix(" durch").lower() in stored.lower()
