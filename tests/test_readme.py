@@ -212,6 +212,15 @@ def test_names_the_oldest_requests():
     assert f"`requests`_ {oldest} or later" in README.read_text(encoding="utf-8")
 
 
+def test_names_extras_that_exist():
+    setup_cfg = (ROOT / "setup.cfg").read_text(encoding="utf-8")
+    named = re.findall(r"komfortkasse_django\[(\w+)\]", README.read_text(encoding="utf-8"))
+
+    assert named
+    for extra in named:
+        assert re.search(rf"(?m)^{extra} = ", setup_cfg)
+
+
 class TestGerman:
     """It speaks of the admin in the admin's words."""
 

@@ -204,7 +204,7 @@ print("Remove from Komfortkasse" in answer.text)
         assert project.run(self.PAGE) == "False\n"
 
     def test_with_the_mixin(self, project):
-        project.add(recipe("In the admin"))
+        project.add(recipe("Your Order admin"))
 
         assert "no issues" in project.sh("python manage.py check")
         assert project.run(self.PAGE) == "True\n"
