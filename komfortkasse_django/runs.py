@@ -247,7 +247,7 @@ class Run:
             elif len(numbers) == 1:
                 return set(), {numbers[0]: error}
             elif time.monotonic() > until:
-                self._halt(logging.WARNING, _SLOW_LOOK_UP)
+                self._halt(logging.ERROR, _SLOW_LOOK_UP)
         else:
             return in_use, {}
         # Halve them until the bad ones are alone, or they would keep all the others waiting.
@@ -289,7 +289,7 @@ class Run:
         self._settle(announcements)
         self.answered += len(announcements)
         if not self.in_flight and not self.answered and not self._is_over():
-            self._halt(logging.WARNING, _SLOW_LOOK_UP)
+            self._halt(logging.ERROR, _SLOW_LOOK_UP)
 
     def _settle(self, announcements: dict[Lease, _Announcement]) -> None:
         held = settle(list(announcements), using=self.using, until=self._patience())

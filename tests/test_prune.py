@@ -67,6 +67,13 @@ def test_keeps_what_was_finished_lately():
     assert RemovedOrder.objects.count() == 1
 
 
+def test_is_silent_where_cron_would_send_mail():
+    rows(1)
+
+    assert prune("-v", "0") == ""
+    assert not RemovedOrder.objects.exists()
+
+
 def test_dry_run_says_so_and_deletes_nothing():
     rows(1)
 

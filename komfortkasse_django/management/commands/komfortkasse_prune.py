@@ -36,7 +36,13 @@ class Command(BaseCommand):
         add_database(parser)
 
     def handle(
-        self, *, older_than: int, dry_run: bool, database: str | None, **options: object
+        self,
+        *,
+        older_than: int,
+        dry_run: bool,
+        database: str | None,
+        verbosity: int,
+        **options: object,
     ) -> None:
         try:
             before = timezone.now() - timedelta(days=older_than)
@@ -65,7 +71,8 @@ class Command(BaseCommand):
                 "Deleted %(count)d finished removals.",
                 count,
             )
-            self.stdout.write(text % {"count": count})
+            if verbosity > 0:
+                self.stdout.write(text % {"count": count})
 
 
 def _delete(rows: RemovedOrderQuerySet) -> Iterator[int]:
