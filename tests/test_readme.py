@@ -49,7 +49,11 @@ def test_renders_without_warnings():
 
 
 def test_has_no_long_lines():
-    assert [line for line in README.read_text().splitlines() if len(line) > 100] == []
+    rule = r"=+(?:  =+)+\n"
+    # As the benchmark prints them.
+    text = re.sub(rf"^{rule}.*\n{rule}(?:.*\n)+?{rule}", "", README.read_text(), flags=re.MULTILINE)
+
+    assert [line for line in text.splitlines() if len(line) > 100] == []
 
 
 def test_all_its_code_is_run():
