@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+import textwrap
 import time
 from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
@@ -76,11 +77,12 @@ def _is_there(url: str) -> bool:
 def _machine(columns: dict[str, str]) -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     versions = ", ".join(f"{name} {version}" for name, version in columns.items())
-    return (
+    text = (
         f"Measured on {datetime.now(UTC):%Y-%m-%d} with Python {platform.python_version()},"
         f" Django {django.get_version()}, {versions}; {os.cpu_count()} cores,"
-        f" {memory:.0f} GiB of memory.\n"
+        f" {memory:.0f} GiB of memory."
     )
+    return textwrap.fill(text, 100) + "\n"
 
 
 def _measure(name: str, url: str, *, quick: bool) -> dict[str, str]:
