@@ -49,7 +49,7 @@ class Lease:
     due_at: datetime | None
     """``next_attempt_at`` before the claim."""
     stored: datetime | None
-    """``next_attempt_at`` as this worker wrote it last: the proof that the row is still held."""
+    """``next_attempt_at`` as this worker wrote it: the proof that the row is still held."""
 
     def give_back(self) -> None:
         """Make the row what it was before the claim."""
@@ -169,11 +169,7 @@ def _commit(leases: Sequence[Lease], using: str, until: float) -> bool:
             transaction.set_rollback(not are_held, using)
         return are_held
 
-    are_held = patiently(write, using=using, until=until)
-    if are_held:
-        for lease in leases:
-            lease.stored = lease.row.next_attempt_at
-    return are_held
+    return patiently(write, using=using, until=until)
 
 
 def patiently(act: Callable[[], _Result], *, using: str, until: float) -> _Result:
