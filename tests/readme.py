@@ -67,9 +67,9 @@ class Recipe:
 
 @cache
 def document(path: Path = README) -> nodes.document:
-    """The manual, parsed. Raises for the smallest thing that docutils has to say about it."""
+    """The manual, or another page, parsed. Raises for the smallest thing that is wrong with it."""
     return publish_doctree(
-        path.read_text(),
+        path.read_text(encoding="utf-8"),
         source_path=str(path),
         # Pygments would be needed, and changes colours only.
         settings_overrides={"report_level": 1, "halt_level": 1, "syntax_highlight": "none"},

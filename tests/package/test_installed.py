@@ -2,10 +2,20 @@
 
 import pytest
 from docutils import nodes
-from docutils.core import publish_doctree
 
 from tests.loopback import Connection, Server, http_answer, order_json
 from tests.package.conftest import ROOT, run
+from tests.readme import document, recipe
+
+# As ``startproject`` lists them, after the admin.
+APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "shop",
+]
 
 ORDER_MODEL = """\
 from django.db import models
@@ -36,24 +46,14 @@ print(client.get("/admin/komfortkasse_django/removedorder/").content.decode())
 """
 
 
-def steps(title: str) -> list[nodes.list_item]:
-    """The numbered steps of a section of the README."""
-    text = (ROOT / "README.rst").read_text(encoding="utf-8")
-    document = publish_doctree(text, settings_overrides={"halt_level": 2})
+def commands() -> list[list[str]]:
+    """What the steps of the installation begin with where that is something to be run."""
     (section,) = (
-        each for each in document.findall(nodes.section) if each.next_node().astext() == title
+        each for each in document().findall(nodes.section) if each[0].astext() == "Install"
     )
-    (numbered,) = section.findall(nodes.enumerated_list)
-    return list(numbered.children)
-
-
-def code(step: nodes.list_item) -> str:
-    (block,) = step.findall(nodes.literal_block)
-    return block.astext()
-
-
-def command(step: nodes.list_item) -> list[str]:
-    return next(iter(step.findall(nodes.literal))).astext().split()
+    (steps,) = section.findall(nodes.enumerated_list)
+    begun = [step[0][0] for step in steps]
+    return [each.astext().split() for each in begun if isinstance(each, nodes.literal)]
 
 
 def confirm(connection: Connection) -> None:
@@ -70,7 +70,7 @@ def komfortkasse():
 
 
 def test_follows_the_quick_start(python, tmp_path, komfortkasse):
-    install, apps, setting, migrate, push = steps("Install")
+    install, migrate, push = commands()
     environment = {
         "KOMFORTKASSE_API_KEY": "key-of-the-quick-start",
         "PYTHONWARNINGS": "error",
@@ -81,7 +81,7 @@ def test_follows_the_quick_start(python, tmp_path, komfortkasse):
         return run(python, *arguments, cwd=tmp_path, **environment)
 
     # The fixture did so, with the wheel.
-    assert command(install) == ["pip", "install", "komfortkasse_django"]
+    assert install == ["pip", "install", "komfortkasse_django"]
     # What every reader has: a project with an app of orders.
     python_("-m", "django", "startproject", "project", ".")
     python_("manage.py", "startapp", "shop")
@@ -89,17 +89,17 @@ def test_follows_the_quick_start(python, tmp_path, komfortkasse):
 
     settings = tmp_path / "project" / "settings.py"
     with settings.open("a") as file:
-        file.write(code(apps).replace("# ...", '*INSTALLED_APPS[1:],\n    "shop",') + "\n")
-        file.write(code(setting) + "\n")
+        file.write(recipe("Install", 0).with_apps(*APPS).code)
+        file.write(recipe("Install", 1).code)
         # Not the real one.
         file.write(f'KOMFORTKASSE["default"]["API_URL"] = "{komfortkasse.url}"\n')
     python_("manage.py", "makemigrations", "shop")
     assert "no issues" in python_("manage.py", "check", "--fail-level", "WARNING")
-    assert command(migrate)[0] == command(push)[0] == "python"
-    python_(*command(migrate)[1:])
+    assert migrate[0] == push[0] == "python"
+    python_(*migrate[1:])
 
     deleted = python_("manage.py", "shell", "-v", "0", "-c", DELETE_AN_ORDER)
-    python_(*command(push)[1:])
+    python_(*push[1:])
     page = python_("manage.py", "shell", "-v", "0", "-c", SEE_THE_ROW)
 
     assert deleted == "1001 removed DISAPPEARED\n"
