@@ -1,6 +1,7 @@
 """A module imports only from those above it, so that each can be read without the ones below."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,37 +11,12 @@ import pytest
 import komfortkasse_django
 
 PACKAGE = Path(komfortkasse_django.__file__).parent
-ORDER = [
-    "__init__",
-    "exceptions",
-    "signals",
-    "conf",
-    "schema",
-    "_http",
-    "client",
-    "models",
-    "orders",
-    "leases",
-    "runs",
-    "removals",
-    "background",
-    "tasks",
-    "receivers",
-    "ages",
-    "troubles",
-    "summaries",
-    "overview",
-    "markup",
-    "selections",
-    "explanations",
-    "admin_filters",
-    "admin_messages",
-    "order_admin",
-    "admin",
-    "management",
-    "checks",
-    "apps",
-]
+_LAYOUT = (
+    (PACKAGE.parent / "CONTRIBUTING.rst")
+    .read_text(encoding="utf-8")
+    .partition("How the code is laid out")[2]
+)
+ORDER = ["__init__", *re.findall(r"(?m)^``(\w+)`` {2,}", _LAYOUT)]
 # The pair that has to break the order: what is recorded is delivered, which is to push it.
 EXCEPTIONS = {("removals", "tasks")}
 SOURCES = [path for path in PACKAGE.rglob("*.py") if "migrations" not in path.parts]
@@ -73,7 +49,7 @@ def ours(path: Path) -> set[str]:
 
 
 def test_every_module_has_its_place():
-    assert {module_of(path) for path in SOURCES} <= set(ORDER)
+    assert {module_of(path) for path in SOURCES} == set(ORDER)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
