@@ -16,7 +16,7 @@ from komfortkasse_django.exceptions import OrderNotFound
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.removals import push, remove
 from tests.examples import examples
-from tests.loopback import Connection, Server, http_answer
+from tests.loopback import Server, always, http_answer
 from tests.shop.models import Order
 
 pytestmark = [
@@ -46,12 +46,7 @@ def as_it_is(test):
 def server():
     """Answers everything with the contract's 404, on a connection that is kept."""
     answer = http_answer(b'{"error": "Order not found"}', status="404 Not Found")
-
-    def script(connection: Connection) -> None:
-        while connection.read_request():
-            connection.send(answer)
-
-    with Server(script) as server:
+    with Server(always(answer)) as server:
         yield server
 
 

@@ -1,5 +1,6 @@
 """Promises 3 and 4: never given up on, and nothing counts as done unless Komfortkasse said so."""
 
+import functools
 import json
 import logging
 import threading
@@ -649,6 +650,10 @@ class TestLease:
         assert row().next_attempt_at < timezone.now()
 
 
+def fail(**kwargs):
+    raise ZeroDivisionError
+
+
 class TestWorker:
     def test_sends_outside_of_any_transaction_and_in_other_threads(self, komfortkasse, monkeypatch):
         due("1001")
@@ -664,17 +669,17 @@ class TestWorker:
         assert seen[0] is not threading.main_thread()
         assert not connection.in_atomic_block
 
-    def test_survives_receivers_that_fail(self, komfortkasse, caplog):
+    @pytest.mark.parametrize("receiver", [fail, functools.partial(fail)])
+    def test_survives_receivers_that_fail(self, komfortkasse, caplog, receiver):
+        """Django cannot report one that has no name."""
         due("1001", "1002")
-
-        def fail(**kwargs):
-            raise ZeroDivisionError
-
-        order_removed.connect(fail)
+        order_removed.connect(receiver, weak=False)
         try:
             assert push().states == {"removed": 2}
         finally:
-            order_removed.disconnect(fail)
+            order_removed.disconnect(receiver)
+
+        assert caplog.text.count("raise ZeroDivisionError") == 2
 
     def test_stops_when_asked(self, komfortkasse, configure):
         configure(CONCURRENCY=1)

@@ -280,13 +280,3 @@ class TestTransaction:
             transaction.set_rollback(True)
 
         assert recorded() == []
-
-    @pytest.mark.django_db(databases=["default", "other"])
-    def test_is_that_of_the_orders_database(self):
-        order = Order(number="2001")
-        order.save(using="other")
-
-        remove(order)
-
-        assert recorded() == []
-        assert RemovedOrder.objects.using("other").get().order_number == "2001"

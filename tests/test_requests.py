@@ -97,7 +97,6 @@ def test_async_views(komfortkasse):
     response = async_to_sync(AsyncClient().get)("/delete-async/", {"number": "1001"})
 
     assert response.status_code == 200
-
     assert komfortkasse.numbers == ["1001"]
     assert RemovedOrder.objects.get().state == "removed"
 
