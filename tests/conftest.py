@@ -15,10 +15,14 @@ def komfortkasse() -> Iterator[Komfortkasse]:
 
 @pytest.fixture
 def configure(settings) -> Callable[..., None]:
-    """Change options of the setting's default alias, or replace whole aliases."""
+    """Change options of the default alias, or have others in its place that change some more."""
 
-    def configure(*, aliases: dict[str, object] | None = None, **options: object) -> None:
+    def configure(
+        *, aliases: dict[str, dict[str, object]] | None = None, **options: object
+    ) -> None:
         default = {**settings.KOMFORTKASSE["default"], **options}
-        settings.KOMFORTKASSE = aliases or {"default": default}
+        settings.KOMFORTKASSE = {
+            alias: {**default, **more} for alias, more in (aliases or {"default": {}}).items()
+        }
 
     return configure

@@ -694,9 +694,8 @@ class TestTryAgain:
             ),
         )
 
-    def test_each_shop_has_its_own_budget(self, staff, make, configure, settings, komfortkasse):
-        options = settings.KOMFORTKASSE["default"]
-        configure(aliases={"a": options, "b": {**options, "REQUEST_BUDGET": 0}})
+    def test_each_shop_has_its_own_budget(self, staff, make, configure, komfortkasse):
+        configure(aliases={"a": {}, "b": {"REQUEST_BUDGET": 0}})
         rows = [make(state="pending", shop=alias, order_number=alias) for alias in ("a", "b")]
 
         self.post(staff, *rows)

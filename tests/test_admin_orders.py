@@ -327,12 +327,7 @@ class TestKnownSoFar:
             select(staff, orders)
 
     def test_names_the_shops_where_there_are_several(self, staff, order, configure, komfortkasse):
-        options = {
-            "API_KEY": "key",
-            "ORDER_MODEL": "shop.Order",
-            "API_URL": "https://komfortkasse.test/api/v2",
-        }
-        configure(aliases={"berlin": options, "vienna": options})
+        configure(aliases={"berlin": {}, "vienna": {}})
         RemovedOrder.objects.create(
             shop="vienna", order_number="1001", state="unknown", requested_via="delete"
         )

@@ -44,12 +44,7 @@ def exit_code(*arguments: str) -> int:
 
 @pytest.fixture
 def two_shops(configure):
-    options = {
-        "API_URL": "https://komfortkasse.test/api/v2",
-        "API_KEY": "key",
-        "ORDER_MODEL": "shop.Order",
-    }
-    configure(aliases={"a": options, "b": options, "off": {**options, "ENABLED": False}})
+    configure(aliases={"a": {}, "b": {}, "off": {"ENABLED": False}})
 
 
 class TestPush:

@@ -123,16 +123,14 @@ class TestCommit:
         assert [ids for _, ids, _ in deliveries] == [[last.pk]]
 
     def test_delivers_for_each_shop(self, configure, deliveries):
-        options = {"API_KEY": "key", "ORDER_MODEL": "shop.Order"}
-        configure(aliases={"a": options, "b": options})
+        configure(aliases={"a": {}, "b": {}})
 
         Order.objects.create(number="1001").delete()
 
         assert [alias for alias, _, _ in deliveries] == ["a", "b"]
 
     def test_whose_delivery_fails_succeeds(self, configure, monkeypatch, caplog):
-        options = {"API_KEY": "key", "ORDER_MODEL": "shop.Order"}
-        configure(aliases={"a": options, "b": options})
+        configure(aliases={"a": {}, "b": {}})
         tried = []
 
         def deliver(shop, ids, *, using):
@@ -248,8 +246,7 @@ class TestMirrorElsewhere:
 
 class TestBudget:
     def test_is_one_for_all_shops_of_a_transaction(self, pushes, configure):
-        options = {"API_KEY": "key", "ORDER_MODEL": "shop.Order", "REQUEST_BUDGET": 1.5}
-        configure(aliases={"a": options, "b": options, "c": options})
+        configure(aliases={"a": {}, "b": {}, "c": {}}, REQUEST_BUDGET=1.5)
 
         Order.objects.create(number="1001").delete()
         Order.objects.create(number="1002").delete()

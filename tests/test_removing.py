@@ -22,13 +22,12 @@ def numbers_in(using: str) -> list[str]:
 @pytest.fixture
 def stores(configure):
     """Two shops that share the Order model, one that has another, and one switched off."""
-    options = {"API_KEY": "key", "ORDER_MODEL": "shop.Order"}
     configure(
         aliases={
-            "prepaid": {**options, "ORDER_FILTER": lambda order: order.payment == "prepayment"},
-            "card": {**options, "ORDER_FILTER": lambda order: order.payment == "card"},
-            "gifts": {**options, "ORDER_MODEL": "shop.IntegerOrder"},
-            "off": {**options, "ENABLED": False},
+            "prepaid": {"ORDER_FILTER": lambda order: order.payment == "prepayment"},
+            "card": {"ORDER_FILTER": lambda order: order.payment == "card"},
+            "gifts": {"ORDER_MODEL": "shop.IntegerOrder"},
+            "off": {"ENABLED": False},
         }
     )
 
@@ -49,8 +48,7 @@ class TestOrders:
         assert sorted(recorded()) == [("default", "1001"), ("default", "1002")]
 
     def test_what_is_returned_was_just_recorded(self, configure):
-        options = {"API_KEY": "key", "ORDER_MODEL": "shop.Order"}
-        configure(aliases={"a": options, "b": options})
+        configure(aliases={"a": {}, "b": {}})
         remove("1001", shop="a")
 
         rows = remove(Order.objects.create(number="1002"))
@@ -168,13 +166,7 @@ class TestOrders:
             remove("1001", shop="a")
 
     def test_with_a_shop_whose_model_is_missing(self, configure):
-        options = {"API_KEY": "key"}
-        configure(
-            aliases={
-                "broken": {**options, "ORDER_MODEL": "shop.Nothing"},
-                "good": {**options, "ORDER_MODEL": "shop.Order"},
-            }
-        )
+        configure(aliases={"broken": {"ORDER_MODEL": "shop.Nothing"}, "good": {}})
 
         remove(Order.objects.create(number="1001"))
 

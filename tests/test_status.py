@@ -14,8 +14,6 @@ from komfortkasse_django.models import RemovedOrder, RetryAfter
 
 pytestmark = pytest.mark.django_db
 
-OPTIONS = {"API_KEY": "key", "ORDER_MODEL": "shop.Order"}
-
 
 def row(state="pending", *, due=None, shop="default", finished=None) -> RemovedOrder:
     """A row that has been due for ``due`` minutes and was finished ``finished`` minutes ago."""
@@ -62,7 +60,7 @@ def test_of_nothing():
 
 
 def test_counts_by_shop_and_state(configure):
-    configure(aliases={"a": OPTIONS, "b": OPTIONS})
+    configure(aliases={"a": {}, "b": {}})
     row("removed", shop="a", finished=1)
     row("removed", shop="a", finished=1)
     row("superseded", shop="a", finished=1)
@@ -153,7 +151,7 @@ def test_last_success_is_a_removal():
 @pytest.mark.parametrize("shop", ["default", "off", "gone"])
 def test_what_nobody_sends_becomes_overdue(configure, shop):
     """A pause, a shop that is switched off, and one that was taken out of the settings."""
-    configure(aliases={"default": OPTIONS, "off": {**OPTIONS, "ENABLED": False}})
+    configure(aliases={"default": {}, "off": {"ENABLED": False}})
     RetryAfter.objects.create(shop="default", until=timezone.now() + timedelta(minutes=30))
     row(due=61, shop=shop)
 
@@ -198,7 +196,7 @@ class TestText:
         ]
 
     def test_says_which_shops_are_left_alone(self, configure):
-        configure(aliases={"busy": OPTIONS, "off": {**OPTIONS, "ENABLED": False}})
+        configure(aliases={"busy": {}, "off": {"ENABLED": False}})
         until = timezone.now() + timedelta(minutes=30)
         RetryAfter.objects.create(shop="busy", until=until)
         RetryAfter.objects.create(shop="off", until=timezone.now())

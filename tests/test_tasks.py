@@ -188,9 +188,8 @@ def test_task_is_of_the_class_that_a_backend_needs(settings, configure, monkeypa
         "default": {"BACKEND": f"{FRAMEWORK}.backends.dummy.DummyBackend"},
         "celery": {"BACKEND": "tests.test_tasks.CeleryLikeBackend", "QUEUES": ["shop"]},
     }
-    off = {**settings.KOMFORTKASSE["default"], "ENABLED": False}
     celery = {"TASK_BACKEND": "celery", "TASK_QUEUE": "shop"}
-    configure(aliases={"a": off, "b": {**off, **celery}, "c": off})
+    configure(aliases={"a": {}, "b": celery, "c": {}}, ENABLED=False)
     monkeypatch.delitem(sys.modules, "komfortkasse_django.background", raising=False)
 
     task = import_module("komfortkasse_django.background").push_removed_orders
@@ -206,12 +205,9 @@ def test_task_is_not_defined_for_a_backend_that_runs_none(
     """The queue of an immediate backend is never used, and may be missing there."""
     immediate = {"BACKEND": f"{FRAMEWORK}.backends.immediate.ImmediateBackend"}
     settings.TASKS = {**settings.TASKS, "default": immediate}
-    shop = {**settings.KOMFORTKASSE["default"], "TASK_QUEUE": "shop"}
     configure(
-        aliases={
-            "a": {**shop, "ORDER_FILTER": lambda order: False},
-            "b": {**shop, "TASK_BACKEND": "slow"},
-        }
+        aliases={"a": {"ORDER_FILTER": lambda order: False}, "b": {"TASK_BACKEND": "slow"}},
+        TASK_QUEUE="shop",
     )
     monkeypatch.delitem(sys.modules, "komfortkasse_django.background", raising=False)
 
