@@ -25,6 +25,7 @@ from komfortkasse_django.admin import OrderAdminMixin
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.selections import Selection
 from tests.komfortkasse import error
+from tests.routers import MirrorElsewhere, OrdersFromAReplica
 from tests.shop.admin import ArchivedOrderAdmin, OrderAdmin, staff_site
 from tests.shop.models import ArchivedOrder, Customer, GiftOrder, IntegerOrder, Order
 
@@ -463,29 +464,12 @@ class TestOutcomes:
 
     @pytest.mark.django_db(transaction=True, databases=["default", "other"])
     def test_with_a_mirror_elsewhere(self, staff, order, komfortkasse, settings):
-        settings.DATABASE_ROUTERS = ["tests.test_admin_orders.MirrorElsewhere"]
+        settings.DATABASE_ROUTERS = [MirrorElsewhere()]
 
         done = confirm(staff, staff.get(removal_url(order)))
 
         assert message(done) == ("success", "Komfortkasse: 1 removal is recorded.")
         assert RemovedOrder.objects.using("other").get().state == "removed"
-
-
-class MirrorElsewhere:
-    def db_for_read(self, model, **hints):
-        return "other" if model is RemovedOrder else None
-
-    db_for_write = db_for_read
-
-
-class Replicated:
-    """The default database is written to and the other is its replica."""
-
-    def db_for_read(self, model, **hints):
-        return "other" if model is Order else None
-
-    def db_for_write(self, model, **hints):
-        return "default"
 
 
 class TestDatabases:
@@ -495,7 +479,7 @@ class TestDatabases:
         self, staff, order, komfortkasse, settings
     ):
         Order(pk=order.pk, number="stale").save(using="other")
-        settings.DATABASE_ROUTERS = ["tests.test_admin_orders.Replicated"]
+        settings.DATABASE_ROUTERS = [OrdersFromAReplica()]
 
         done = confirm(staff, staff.get(removal_url(order)))
 

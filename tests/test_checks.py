@@ -19,6 +19,7 @@ from komfortkasse_django import checks
 from komfortkasse_django.checks import check_settings
 from komfortkasse_django.client import Client
 from tests.examples import examples
+from tests.routers import MirrorElsewhere, Together
 
 KEY = "planted-key"
 GOOD = {"API_KEY": KEY, "ORDER_MODEL": "shop.Order"}
@@ -419,26 +420,14 @@ def test_e015_says_what_to_write(check_options, settings, queues, hint):
     assert text.endswith(hint)
 
 
-class MirrorRouter:
-    def db_for_write(self, model, **hints):
-        return "other" if model._meta.app_label == "komfortkasse_django" else None
-
-
-class ShopRouter:
-    """Keeps both on one database."""
-
-    def db_for_write(self, model, **hints):
-        return "other"
-
-
 def test_w001_router(check_options, settings):
-    settings.DATABASE_ROUTERS = [MirrorRouter()]
+    settings.DATABASE_ROUTERS = [MirrorElsewhere()]
 
     [(number, text)] = check_options()
 
     assert number == "W001"
     assert "on 'default' but the mirror on 'other'" in text
-    settings.DATABASE_ROUTERS = [ShopRouter()]
+    settings.DATABASE_ROUTERS = [Together()]
     assert check_options() == []
 
 

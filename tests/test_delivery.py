@@ -12,6 +12,7 @@ from komfortkasse_django import models, removals, tasks
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
 from komfortkasse_django.signals import order_removed
 from tests.komfortkasse import error
+from tests.routers import MirrorElsewhere
 from tests.shop.models import Customer, Order
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -181,18 +182,11 @@ class TestCommit:
         assert not RemovedOrder.objects.exclude(state="removed")
 
 
-class MirrorRouter:
-    """Keeps the mirror on another database than the orders."""
-
-    def db_for_write(self, model, **hints):
-        return "other" if model._meta.app_label == "komfortkasse_django" else None
-
-
 @pytest.mark.django_db(transaction=True, databases=["default", "other"])
 class TestMirrorElsewhere:
     @pytest.fixture(autouse=True)
     def _router(self, settings):
-        settings.DATABASE_ROUTERS = [MirrorRouter()]
+        settings.DATABASE_ROUTERS = [MirrorElsewhere()]
 
     def test_is_written_on_commit(self, komfortkasse):
         with transaction.atomic():

@@ -8,8 +8,8 @@ from django.db.migrations.state import ProjectState
 
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.removals import remove
+from tests.routers import MirrorElsewhere
 from tests.shop.models import Order
-from tests.test_delivery import MirrorRouter
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -46,7 +46,7 @@ def test_no_signal_tells_of(delete, komfortkasse):
 
 @pytest.mark.django_db(transaction=True, databases=["default", "other"])
 def test_a_transaction_on_the_mirrors_database_may_still_roll_it_back(settings, komfortkasse):
-    settings.DATABASE_ROUTERS = [MirrorRouter()]
+    settings.DATABASE_ROUTERS = [MirrorElsewhere()]
     with transaction.atomic("other"):
         Order.objects.create(number="1001").delete()
         assert RemovedOrder.objects.using("other").pending().count() == 1

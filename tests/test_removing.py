@@ -15,10 +15,6 @@ def recorded() -> list[tuple[str, str]]:
     return list(RemovedOrder.objects.order_by("pk").values_list("shop", "order_number"))
 
 
-def numbers_in(using: str) -> list[str]:
-    return list(RemovedOrder.objects.using(using).values_list("order_number", flat=True))
-
-
 @pytest.fixture
 def stores(configure):
     """Two shops that share the Order model, one that has another, and one switched off."""
@@ -209,56 +205,6 @@ class TestNumbers:
         kind = type(number).__name__
         with pytest.raises(TypeError, match=f"Pass orders or order numbers .*, not {kind}"):
             remove(number)
-
-
-class ReplicaRouter:
-    """Reads from one database and writes to the other."""
-
-    def db_for_read(self, model, **hints):
-        return "other"
-
-    def db_for_write(self, model, **hints):
-        return "default"
-
-
-class ForbiddenReplicaRouter(ReplicaRouter):
-    """Nothing may be read from the replica."""
-
-    def db_for_read(self, model, **hints):
-        raise AssertionError(f"{model} is read from a replica")
-
-
-@pytest.mark.django_db(databases=["default", "other"])
-def test_a_queryset_is_read_where_orders_are_written(settings):
-    """A replica lacks the newest orders, and there may be several to choose from."""
-    Order.objects.create(number="1001")
-    settings.DATABASE_ROUTERS = [ForbiddenReplicaRouter()]
-
-    remove(Order.objects.all())
-
-    assert numbers_in("default") == ["1001"]
-
-
-@pytest.mark.django_db(databases=["default", "other"])
-def test_a_queryset_of_a_database_is_read_there():
-    Order(number="2001").save(using="other")
-
-    remove(Order.objects.using("other"))
-
-    assert numbers_in("other") == ["2001"]
-    assert numbers_in("default") == []
-
-
-@pytest.mark.django_db(databases=["default", "other"])
-def test_an_order_read_from_a_replica_is_recorded_where_orders_are_written(settings):
-    settings.DATABASE_ROUTERS = [ReplicaRouter()]
-    order = Order(number="1001")
-    order.save(using="other")
-    Order(pk=order.pk, number="1001").save(using="default")
-
-    [row] = remove(Order.objects.get(pk=order.pk))
-
-    assert row._state.db == "default"
 
 
 class TestTransaction:

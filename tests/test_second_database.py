@@ -9,18 +9,12 @@ from komfortkasse_django import leases
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet, RetryAfter
 from komfortkasse_django.removals import push, record, remove
 from tests.komfortkasse import error
+from tests.routers import OrdersFromAReplica, Together
 from tests.shop.models import Order
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
 Via = RemovedOrder.RequestedVia
-
-
-class AllElsewhere:
-    """Orders and the mirror are in the second database."""
-
-    def db_for_write(self, model, **hints):
-        return "other" if model in {Order, RemovedOrder} else None
 
 
 class MirrorInTheFirst:
@@ -30,21 +24,18 @@ class MirrorInTheFirst:
         return "default" if model is RemovedOrder else None
 
 
-class ReadsFromTheSecond:
-    """A replica, which may lag."""
-
-    def db_for_read(self, model, **hints):
-        return "other"
-
-    def db_for_write(self, model, **hints):
-        return "default"
-
-
 class NewOrdersInTheSecond:
     """Where the old ones are, and their mirror, is up to who asks for them."""
 
     def db_for_write(self, model, **hints):
         return "other" if model is Order else None
+
+
+class WithoutTheReplica(OrdersFromAReplica):
+    """Nothing may be read from the replica, which lacks the newest orders."""
+
+    def db_for_read(self, model, **hints):
+        raise AssertionError(f"{model} is read from a replica")
 
 
 @pytest.fixture
@@ -88,7 +79,7 @@ def test_an_order_that_is_deleted_is_read_there(komfortkasse, order):
 
 
 def test_a_router_is_asked_about_models(komfortkasse, settings, order):
-    settings.DATABASE_ROUTERS = [AllElsewhere()]
+    settings.DATABASE_ROUTERS = [Together()]
     order._state.db = "default"
 
     rows = remove([order, "2002"])
@@ -111,8 +102,33 @@ def test_a_mirror_in_the_first_waits_for_the_commit_in_the_second(komfortkasse, 
     assert mirrored("default") == [("2001", "removed")]
 
 
+def test_an_order_read_from_a_replica_is_removed_where_it_is_written(komfortkasse, settings, order):
+    settings.DATABASE_ROUTERS = [OrdersFromAReplica()]
+
+    remove(Order.objects.get())
+
+    assert mirrored("default") == [("1001", "removed")]
+    assert mirrored("other") == []
+
+
+def test_a_queryset_is_read_where_orders_are_written(komfortkasse, settings, order):
+    settings.DATABASE_ROUTERS = [WithoutTheReplica()]
+
+    remove(Order.objects.all())
+
+    assert mirrored("default") == [("1001", "removed")]
+    assert mirrored("other") == []
+
+
+def test_a_queryset_of_a_database_is_read_there(komfortkasse, order):
+    remove(Order.objects.using("other"))
+
+    assert mirrored("other") == [("2001", "removed")]
+    assert mirrored("default") == []
+
+
 def test_a_replica_that_lags_supersedes_nothing(komfortkasse, settings, order):
-    settings.DATABASE_ROUTERS = [ReadsFromTheSecond()]
+    settings.DATABASE_ROUTERS = [OrdersFromAReplica()]
     Order.objects.using("other").update(number="1001")
 
     Order.objects.using("default").get().delete()
