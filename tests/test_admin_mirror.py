@@ -21,7 +21,7 @@ from komfortkasse_django.admin import BoundedPaginator
 from komfortkasse_django.conf import shops
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet, RetryAfter
 from komfortkasse_django.schema import PaymentStatus
-from komfortkasse_django.summaries import describe
+from komfortkasse_django.summaries import describe, summarize
 from tests.komfortkasse import error
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
@@ -622,6 +622,11 @@ class TestWords:
         assert describe(rows, {}) == (
             "2 removed, 1 unknown to Komfortkasse, 1 refused by Komfortkasse"
         )
+
+    def test_numbers_in_use_are_counted(self):
+        assert summarize({"superseded": 1}) == "1 not sent because its number is in use again"
+        assert summarize({"superseded": 2}) == "2 not sent because their numbers are in use again"
+        assert summarize({"failed": 1, "removed": 0}) == "1 refused by Komfortkasse"
 
     def test_the_first_next_attempt_counts(self):
         rows = [

@@ -1,11 +1,14 @@
 """One bad order among those whose numbers are looked up keeps no other waiting."""
 
+import time
+
 import pytest
 from django.db import OperationalError
 
 from komfortkasse_django import orders, runs
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.removals import push
+from tests.mirror import due
 from tests.shop.models import Order
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -14,25 +17,43 @@ NUMBERS = [str(number) for number in range(1001, 1021)]
 
 
 @pytest.fixture(autouse=True)
-def _rows(komfortkasse):
-    for number in NUMBERS:
-        RemovedOrder.objects.create(shop="default", order_number=number, requested_via="delete")
-        Order.objects.create(number=number, payment="card")
+def _rows():
+    due(*NUMBERS)
+    Order.objects.bulk_create(Order(number=number, payment="card") for number in NUMBERS)
+
+
+@pytest.fixture
+def fail(monkeypatch):
+    """Let each look-up of the shop raise an error; returns how many orders each was for."""
+
+    def fail(error: Exception) -> list[int]:
+        asked = []
+
+        def in_use(shop, numbers, **kwargs):
+            if shop.alias != "default":
+                return set()
+            asked.append(len(numbers))
+            raise error
+
+        monkeypatch.setattr(orders, "in_use", in_use)
+        return asked
+
+    return fail
 
 
 def test_that_fails_for_some(komfortkasse, configure, caplog):
     def accepts(order):
         if order.number in {"1003", "1011"}:
             raise ZeroDivisionError
-        return False
+        return order.number == "1005"
 
     configure(ORDER_FILTER=accepts)
 
     result = push()
 
-    assert result.states == {"removed": 18, "pending": 2}
+    assert result.states == {"removed": 17, "pending": 2, "superseded": 1}
     assert result.stopped == {}
-    assert set(komfortkasse.numbers) == set(NUMBERS) - {"1003", "1011"}
+    assert set(komfortkasse.numbers) == set(NUMBERS) - {"1003", "1005", "1011"}
     postponed = RemovedOrder.objects.pending()
     assert {row.order_number for row in postponed} == {"1003", "1011"}
     assert {row.last_error for row in postponed} == {
@@ -56,7 +77,7 @@ def test_that_fails_for_all_leaves_the_shop_alone(komfortkasse, configure, monke
 
 
 def test_that_fails_for_all_may_have_numbers_that_were_deleted_twice(komfortkasse, configure):
-    RemovedOrder.objects.create(shop="default", order_number="1001", requested_via="delete")
+    due("1001")
     configure(ORDER_FILTER=lambda order: order.no_such_attribute)
 
     result = push()
@@ -82,19 +103,42 @@ def test_with_a_router_that_fails_leaves_the_shop_alone(komfortkasse, monkeypatc
     }
 
 
-def test_without_a_database_asks_once(komfortkasse, monkeypatch):
-    monkeypatch.setattr(runs, "_LEASE_MARGIN", 0)
-    monkeypatch.setattr(runs, "will_pass", lambda error, using: True)
-    calls = []
+@pytest.mark.parametrize("time_is_up", [False, True])
+def test_that_has_to_end_asks_no_more_for_fewer_orders(komfortkasse, fail, monkeypatch, time_is_up):
+    asked = fail(ZeroDivisionError())
+    if time_is_up:
+        monkeypatch.setattr(runs.Run, "_patience", lambda run: time.monotonic() - 1)
 
-    def in_use(*args, **kwargs):
-        calls.append(args)
-        raise OperationalError("server closed the connection")
+    push(should_stop=(lambda: False) if time_is_up else (lambda: len(asked) > 2))
 
-    monkeypatch.setattr(orders, "in_use", in_use)
+    assert asked == ([20] if time_is_up else [20, 10, 5])
+    assert komfortkasse.numbers == []
+    assert RemovedOrder.objects.due().filter(attempts=0, last_error="").count() == 20
+
+
+def test_without_a_database_keeps_no_other_shop_waiting(komfortkasse, configure, fail, monkeypatch):
+    """That of a shop's orders may be down while that of the mirror is not."""
+    asked = fail(OperationalError("connection refused"))
+    monkeypatch.setattr(orders, "database_of", lambda shop, **kwargs: "gone")
+    monkeypatch.setattr(runs, "will_pass", lambda error, using: using == "gone")
+    monkeypatch.setattr(runs, "patiently", lambda act, **kwargs: act())
+    configure(aliases={"default": {}, "other": {}})
+    due("other", shop="other")
+
+    result = push()
+
+    assert asked == [20]
+    assert result.stopped == {"default": "its orders cannot be looked up: connection refused"}
+    assert RemovedOrder.objects.due().filter(attempts=0, last_error="").count() == 20
+    assert komfortkasse.numbers == ["other"]
+
+
+def test_without_the_mirrors_database_asks_once(komfortkasse, fail, monkeypatch):
+    asked = fail(OperationalError("server closed the connection"))
+    monkeypatch.setattr(runs, "will_pass", lambda error, using: using == "default")
 
     with pytest.raises(OperationalError, match="server closed"):
         push()
 
-    assert len(calls) == 1
+    assert asked == [20]
     assert komfortkasse.numbers == []

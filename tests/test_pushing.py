@@ -10,39 +10,23 @@ from decimal import Decimal
 
 import pytest
 import requests
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from komfortkasse_django import leases, orders, runs
+from komfortkasse_django import leases, runs
 from komfortkasse_django.exceptions import AuthenticationFailed, InvalidRequest
 from komfortkasse_django.models import RemovedOrder, RetryAfter
 from komfortkasse_django.removals import push, record
-from komfortkasse_django.runs import Run
 from komfortkasse_django.schema import Order as OrderJSON
 from komfortkasse_django.signals import order_removed, removal_failed
 from tests.komfortkasse import error, order_json
+from tests.mirror import Via, due
 from tests.shop.models import IntegerOrder, Order
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-Via = RemovedOrder.RequestedVia
 HOUR = timedelta(hours=1)
-
-
-def due(*numbers: str, shop: str = "default", via: Via = Via.DELETE) -> list[RemovedOrder]:
-    """Rows that are due, as if nobody had tried to deliver them."""
-    now = timezone.now()
-    return RemovedOrder.objects.bulk_create(
-        RemovedOrder(
-            shop=shop,
-            order_number=number,
-            requested_via=via,
-            # As recorded, one after the other.
-            next_attempt_at=now - timedelta(minutes=1) + timedelta(microseconds=index),
-        )
-        for index, number in enumerate(numbers)
-    )
 
 
 def row(number: str = "1001") -> RemovedOrder:
@@ -320,67 +304,6 @@ class TestSuperseded:
 
         assert push().states == {"pending": 1}
 
-    def test_filter_that_fails_for_one_order_keeps_no_other_waiting(self, komfortkasse, configure):
-        def order_filter(order):
-            return order.number != "1003" or order.no_such_attribute
-
-        configure(ORDER_FILTER=order_filter)
-        due(*(str(number) for number in range(1000, 1008)))
-        for number in ("1001", "1003"):
-            Order.objects.create(number=number)
-
-        assert push().states == {"superseded": 1, "pending": 1, "removed": 6}
-        assert row("1001").state == "superseded"
-        assert row("1003").last_error == "The shop's own code failed: AttributeError"
-
-    @pytest.mark.parametrize("time_is_up", [False, True])
-    def test_asks_no_more_for_fewer_orders_when_it_has_to_end(
-        self, komfortkasse, configure, monkeypatch, time_is_up
-    ):
-        asked = []
-
-        def in_use(shop, numbers, **kwargs):
-            asked.append(len(numbers))
-            raise ZeroDivisionError
-
-        monkeypatch.setattr(orders, "in_use", in_use)
-        if time_is_up:
-            monkeypatch.setattr(Run, "_patience", lambda run: time.monotonic() - 1)
-        due(*(str(number) for number in range(1000, 1032)))
-
-        push(should_stop=(lambda: False) if time_is_up else (lambda: len(asked) > 2))
-
-        assert asked == ([32] if time_is_up else [32, 16, 8])
-        assert komfortkasse.numbers == []
-        assert RemovedOrder.objects.due().filter(attempts=0, last_error="").count() == 32
-
-    def test_orders_that_are_not_to_be_had_keep_no_other_shop_waiting(
-        self, komfortkasse, configure, monkeypatch
-    ):
-        """The database of a shop's orders may be down while that of the mirror is not."""
-        asked = []
-
-        def in_use(shop, numbers, **kwargs):
-            if shop.alias == "other":
-                return set()
-            asked.append(len(numbers))
-            raise OperationalError("connection refused")
-
-        monkeypatch.setattr(orders, "in_use", in_use)
-        monkeypatch.setattr(orders, "database_of", lambda shop, **kwargs: "gone")
-        monkeypatch.setattr(runs, "will_pass", lambda error, using: using == "gone")
-        monkeypatch.setattr(runs, "patiently", lambda act, **kwargs: act())
-        configure(aliases={"default": {}, "other": {}})
-        due(*(str(number) for number in range(1000, 1032)))
-        due("other", shop="other")
-
-        result = push()
-
-        assert asked == [32]
-        assert result.stopped == {"default": "its orders cannot be looked up: connection refused"}
-        assert RemovedOrder.objects.due().filter(attempts=0, last_error="").count() == 32
-        assert komfortkasse.numbers == ["other"]
-
 
 class TestRetryAfter:
     @pytest.mark.parametrize("status", [429, 503])
@@ -579,22 +502,18 @@ class TestLease:
         assert row("1001").state == "unknown"
         assert row("1002").state == "failed"
 
-    def test_that_is_lost_while_sending_announces_nothing(self, komfortkasse, announced):
+    def test_that_is_lost_while_sending_announces_nothing(
+        self, komfortkasse, announced, monkeypatch
+    ):
         due("1001")
 
-        def overtake(request):
-            RemovedOrder.objects.update(state="unknown", next_attempt_at=None)
-
-        # In this thread, or SQLite's database in memory would be another one.
-        original = leases.settle
-
+        # Not during the call: in its thread SQLite's database in memory would be another one.
         def settle(held, **kwargs):
-            overtake(None)
-            return original(held, **kwargs)
+            RemovedOrder.objects.update(state="unknown", next_attempt_at=None)
+            return leases.settle(held, **kwargs)
 
-        with pytest.MonkeyPatch.context() as context:
-            context.setattr(runs, "settle", settle)
-            result = push()
+        monkeypatch.setattr(runs, "settle", settle)
+        result = push()
 
         assert result.total == 0
         assert row().state == "unknown"
@@ -652,16 +571,18 @@ class TestWorker:
     def test_sends_outside_of_any_transaction_and_in_other_threads(self, komfortkasse, monkeypatch):
         due("1001")
         seen = []
+        ours = connections["default"]  # another thread would get one of its own
 
         def remove_order(self, number, deadline):
-            seen.append(threading.current_thread())
+            seen.append((threading.current_thread(), ours.in_atomic_block))
             return OrderJSON.from_json(json.dumps(order_json(number)).encode())
 
         monkeypatch.setattr(runs.Client, "remove_order", remove_order)
         push()
 
-        assert seen[0] is not threading.main_thread()
-        assert not connection.in_atomic_block
+        [(thread, is_in_transaction)] = seen
+        assert thread is not threading.main_thread()
+        assert not is_in_transaction
 
     @pytest.mark.parametrize("receiver", [fail, functools.partial(fail)])
     def test_survives_receivers_that_fail(self, komfortkasse, caplog, receiver):
@@ -685,16 +606,32 @@ class TestWorker:
         assert result.stopped == {}
         assert RemovedOrder.objects.due().count() == 20 - result.total
 
-    def test_gives_back_what_an_error_leaves(self, komfortkasse, monkeypatch):
+    def test_sends_no_more_after_an_error(self, configure, monkeypatch):
+        configure(CONCURRENCY=1)
         due(*(str(number) for number in range(20)))
+        asked = []
+        failed = threading.Event()
 
-        def fail(rows):
-            raise ZeroDivisionError
+        def remove_order(self, number, deadline):
+            asked.append(number)
+            if len(asked) > 1:
+                failed.wait(10)
+                time.sleep(0.05)  # or all of them are through before the error is
+            return OrderJSON.from_json(json.dumps(order_json(number)).encode())
+
+        def fail_after_the_first(rows):
+            if rows:
+                failed.set()
+                raise ZeroDivisionError
+
+        monkeypatch.setattr(runs.Client, "remove_order", remove_order)
 
         with pytest.raises(ZeroDivisionError):
-            push(on_settled=fail)
+            push(on_settled=fail_after_the_first)
 
-        assert len(komfortkasse.numbers) < 20
+        assert 0 < len(asked) < 20
+        # They are due again when the lease ends.
+        assert RemovedOrder.objects.pending().exclude(next_attempt_at=None).count() == 19
 
     @pytest.mark.parametrize("limit", [1, 5])
     def test_limit(self, komfortkasse, limit):
