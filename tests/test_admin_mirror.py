@@ -8,21 +8,22 @@ from decimal import Decimal
 import pytest
 import requests
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.auth.models import Permission, User
-from django.contrib.messages import get_messages
+from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone, translation
 
-from komfortkasse_django import overview
+from komfortkasse_django import admin_messages, overview
 from komfortkasse_django.admin import BoundedPaginator
 from komfortkasse_django.conf import shops
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet, RetryAfter
 from komfortkasse_django.schema import PaymentStatus
 from komfortkasse_django.summaries import describe, summarize
 from tests.komfortkasse import error
+from tests.shop.models import Order
+from tests.staff import make_staff, message
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -30,21 +31,10 @@ LIST = "admin:komfortkasse_django_removedorder_changelist"
 NBSP = "\N{NO-BREAK SPACE}"
 
 
-def make_staff(*codenames: str, **attributes: object) -> Client:
-    user = User.objects.create_user("staff", is_staff=True, **attributes)
-    user.user_permissions.set(
-        Permission.objects.get(content_type__app_label="komfortkasse_django", codename=codename)
-        for codename in codenames
-    )
-    client = Client()
-    client.force_login(user)
-    return client
-
-
 @pytest.fixture
 def staff() -> Client:
     """May read the mirror and try again."""
-    return make_staff("view_removedorder", "remove_order")
+    return make_staff("komfortkasse_django.view_removedorder", "komfortkasse_django.remove_order")
 
 
 @pytest.fixture
@@ -85,11 +75,6 @@ def cells(client: Client, **query: str) -> dict[str, str]:
     page = text(client.get(reverse(LIST), query))
     found = re.findall(r'<t[dh] class="field-(\w+)[^>]*>(.*?)</t[dh]>', page)
     return {name: re.sub(r"<[^>]*>", "", cell).strip() for name, cell in found}
-
-
-def message(response) -> tuple[str, str]:
-    [found] = get_messages(response.wsgi_request)
-    return found.level_tag, str(found)
 
 
 def ahead(**delta: float) -> datetime:
@@ -597,8 +582,6 @@ class TestErrorsAreExplained:
         assert advice in page
 
     def test_the_shops_own_code(self, staff, make, komfortkasse, configure):
-        from tests.shop.models import Order
-
         def broken(order):
             raise RuntimeError
 
@@ -841,8 +824,6 @@ class TestTryAgain:
         assert message(done) == ("success", "Komfortkasse: 1 removed.")
 
     def test_a_large_selection_is_read_in_chunks(self, staff, make, configure, monkeypatch):
-        from komfortkasse_django import admin_messages
-
         monkeypatch.setattr(admin_messages, "_CHUNK", 2)
         configure(REQUEST_BUDGET=0)
         rows = [make(state="failed") for _ in range(5)]
@@ -865,11 +846,18 @@ class TestPermissions:
         assert komfortkasse.numbers == []
 
     @pytest.mark.parametrize(
-        "codenames",
-        [["view_removedorder", "change_removedorder", "delete_removedorder"], ["remove_order"]],
+        "permissions",
+        [
+            [
+                "komfortkasse_django.view_removedorder",
+                "komfortkasse_django.change_removedorder",
+                "komfortkasse_django.delete_removedorder",
+            ],
+            ["komfortkasse_django.remove_order"],
+        ],
     )
-    def test_trying_again_needs_to_see_and_to_remove(self, make, komfortkasse, codenames):
-        staff = make_staff(*codenames)
+    def test_trying_again_needs_to_see_and_to_remove(self, make, komfortkasse, permissions):
+        staff = make_staff(*permissions)
         row = make(state="failed")
 
         assert "Try again" not in text(staff.get(url("change", row)))
@@ -885,7 +873,7 @@ class TestPermissions:
 
         assert staff.get(url("try_again", row)).status_code == 405
         User.objects.all().delete()
-        reader = make_staff("view_removedorder")
+        reader = make_staff("komfortkasse_django.view_removedorder")
         assert reader.get(url("try_again", row)).status_code == 403
         staff.get(reverse(LIST), {"action": "try_again"})
         assert komfortkasse.numbers == []
@@ -918,7 +906,9 @@ class TestPermissions:
 class TestDeletion:
     @pytest.fixture
     def cleaner(self) -> Client:
-        return make_staff("view_removedorder", "delete_removedorder")
+        return make_staff(
+            "komfortkasse_django.view_removedorder", "komfortkasse_django.delete_removedorder"
+        )
 
     @pytest.mark.parametrize("state", ["removed", "unknown", "superseded"])
     def test_of_finished_ones(self, cleaner, make, state):
@@ -980,7 +970,11 @@ class TestSecurity:
     EVIL = "<script>alert(1)</script>"
 
     def test_whatever_comes_from_outside_is_escaped(self, make, komfortkasse, configure):
-        staff = make_staff("view_removedorder", "remove_order", "delete_removedorder")
+        staff = make_staff(
+            "komfortkasse_django.view_removedorder",
+            "komfortkasse_django.remove_order",
+            "komfortkasse_django.delete_removedorder",
+        )
         komfortkasse.answer = error(400, self.EVIL)
         for state in RemovedOrder.State.values:
             make(

@@ -14,9 +14,10 @@ from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.sites import all_sites
-from django.contrib.auth.models import Permission, User
-from django.contrib.messages import get_messages
+from django.contrib.auth.models import User
 from django.core.checks import run_checks
+from django.db import connection
+from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
@@ -28,6 +29,7 @@ from tests.komfortkasse import error
 from tests.routers import MirrorElsewhere, OrdersFromAReplica
 from tests.shop.admin import ArchivedOrderAdmin, OrderAdmin, staff_site
 from tests.shop.models import ArchivedOrder, Customer, GiftOrder, IntegerOrder, Order
+from tests.staff import make_staff, message
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -37,19 +39,6 @@ pytestmark = [
 LIST = "admin:shop_order_changelist"
 BUTTON = "Remove from Komfortkasse"
 ACTION = "remove_from_komfortkasse"
-
-
-def make_staff(*permissions: str, **attributes: object) -> Client:
-    """A client that is logged in as somebody with these permissions."""
-    user = User.objects.create_user("staff", is_staff=True, **attributes)
-    for permission in permissions:
-        app, codename = permission.split(".")
-        user.user_permissions.add(
-            Permission.objects.get(content_type__app_label=app, codename=codename)
-        )
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 @pytest.fixture
@@ -101,11 +90,6 @@ def confirm(client: Client, response, *, url: str | None = None):
 
 def text(response) -> str:
     return response.content.decode()
-
-
-def message(response) -> tuple[str, str]:
-    [found] = get_messages(response.wsgi_request)
-    return found.level_tag, str(found)
 
 
 class TestFromTheList:
@@ -389,8 +373,6 @@ class TestFromTheForm:
         assert BUTTON in text(staff.post(form_url(order), {}))
 
     def test_leaves_alone_what_is_no_template(self, staff, order, monkeypatch):
-        from django.http import HttpResponse
-
         monkeypatch.setattr(
             admin.ModelAdmin, "render_change_form", lambda *args, **kwargs: HttpResponse("own")
         )
@@ -429,8 +411,6 @@ class TestOutcomes:
 
     def test_with_requests_that_are_transactions(self, staff, order, komfortkasse, monkeypatch):
         """What is told is known only after the view has ended."""
-        from django.db import connection
-
         monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
 
         done = confirm(staff, staff.get(removal_url(order)))

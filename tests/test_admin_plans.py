@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from komfortkasse_django.models import RemovedOrder
+from tests.plans import index, plan
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -73,32 +74,9 @@ def staff(client) -> Client:
     return client
 
 
-def index(*columns: str) -> str:
-    """The name of the index on the columns."""
-    with connection.cursor() as cursor:
-        constraints = connection.introspection.get_constraints(cursor, RemovedOrder._meta.db_table)
-    return next(
-        name
-        for name, constraint in constraints.items()
-        if constraint["index"] and tuple(constraint["columns"]) == columns
-    )
-
-
 def is_by_state(found: str) -> bool:
     """Whether an index leads to the rows of a state; of few, the planner may take either."""
     return index("state", "id") in found or index("state", "shop", "finished_at") in found
-
-
-def plan(sql: str) -> str:
-    """How the database runs a query; of MySQL the indexes that it uses, not all that it might."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"{connection.ops.explain_query_prefix()} {sql.replace('%', '%%')}")
-        names = [column[0] for column in cursor.description]
-        rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-    return "\n".join(
-        " ".join(str(value) for name, value in row.items() if name != "possible_keys")
-        for row in rows
-    )
 
 
 def queries(staff: Client, **query: str) -> list[str]:

@@ -1,0 +1,24 @@
+"""Who works in the admin, and what they are told there."""
+
+from django.contrib.auth.models import Permission, User
+from django.contrib.messages import get_messages
+from django.test import Client
+
+
+def make_staff(*permissions: str) -> Client:
+    """A client that is logged in as somebody with these permissions."""
+    user = User.objects.create_user("staff", is_staff=True)
+    for permission in permissions:
+        app, codename = permission.split(".")
+        user.user_permissions.add(
+            Permission.objects.get(content_type__app_label=app, codename=codename)
+        )
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def message(response) -> tuple[str, str]:
+    """The level and the text of the one message that an answer leaves."""
+    [found] = get_messages(response.wsgi_request)
+    return found.level_tag, str(found)
