@@ -7,6 +7,8 @@ from urllib.parse import unquote
 import responses
 from requests import PreparedRequest
 
+from tests.loopback import ORDER
+
 URL = "https://komfortkasse.test/api/v2"
 
 Answer = tuple[int, dict[str, str], str | bytes]
@@ -14,17 +16,7 @@ Answer = tuple[int, dict[str, str], str | bytes]
 
 def order_json(number: str, **attributes: object) -> dict[str, object]:
     """Komfortkasse's answer to a removal, with everything that the contract requires."""
-    return {
-        "date": "25-04-2018",
-        "type": "PREPAYMENT",
-        "amount": 22.38,
-        "currency": "EUR",
-        "billing": {"lastName": "Mustermann", "countryCode": "DE"},
-        "number": number,
-        "referenceNumber": "K1234A",
-        "paymentStatus": "DISAPPEARED",
-        **attributes,
-    }
+    return {**ORDER, "number": number, **attributes}
 
 
 class Komfortkasse:

@@ -7,6 +7,7 @@ import ssl
 import threading
 from collections.abc import Callable
 from typing import Self
+from urllib.parse import unquote
 
 ORDER = {
     "number": "1001",
@@ -29,6 +30,12 @@ def http_answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
     """Return a whole answer with the right Content-Length."""
     head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join([*head, "", ""]).encode("latin-1") + body
+
+
+def number_in(request: bytes) -> str:
+    """The order number that the head of a request names."""
+    path = request.split(b" ", 2)[1].decode().partition("?")[0]
+    return unquote(path.rpartition("/")[2])
 
 
 class Connection:

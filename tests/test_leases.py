@@ -41,9 +41,7 @@ def obstacles(monkeypatch):
 
     def hindered(*args, **kwargs):
         if errors:
-            error = errors.pop(0)
-            if isinstance(error, Exception):
-                raise error
+            raise errors.pop(0)
         return write(*args, **kwargs)
 
     monkeypatch.setattr(leases, "_write", hindered)

@@ -7,7 +7,7 @@ from django.http import HttpResponse
 from django.urls import path
 
 from komfortkasse_django.models import RemovedOrder
-from tests.loopback import Connection, Server, http_answer, order_json
+from tests.loopback import Connection, Server, http_answer, number_in, order_json
 from tests.shop.models import Order
 
 pytestmark = [
@@ -55,8 +55,7 @@ def drips_a_body(connection: Connection) -> None:
 def is_slow(connection: Connection) -> None:
     while head := connection.read_request():
         connection.wait(0.1)
-        number = head.split()[1].rpartition(b"/")[2].decode()
-        connection.send(http_answer(order_json(number=number)))
+        connection.send(http_answer(order_json(number=number_in(head))))
 
 
 @pytest.mark.parametrize("serve", [is_silent, drips_headers, drips_a_body, is_slow])

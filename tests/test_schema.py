@@ -218,12 +218,12 @@ def test_reads_every_attribute_of_the_contract():
     )
 
 
+def snake_case(name):
+    return re.sub("([A-Z])", lambda match: "_" + match[0].lower(), name)
+
+
 def test_the_complete_order_names_every_field():
     """Guard the test above: an attribute that is added must be added there."""
-
-    def snake_case(name):
-        return re.sub("([A-Z])", lambda match: "_" + match[0].lower(), name)
-
     for part, content in [
         (Order, COMPLETE),
         (Address, ADDRESS),
@@ -261,16 +261,20 @@ def test_is_frozen_small_and_picklable():
 
 
 @pytest.mark.parametrize("name", REQUIRED)
-@pytest.mark.parametrize("value", ["missing", None, 7.5, True, ["secret"], {"a": "secret"}])
+@pytest.mark.parametrize("value", ["missing", None, True, ["secret"], {"a": "secret"}])
 def test_a_required_attribute_must_be_there_and_sound(name, value):
     content = REQUIRED | {name: value}
     if value == "missing":
         del content[name]
-    if (name, value) == ("amount", 7.5):
-        return
     with pytest.raises(ValueError, match=rf"\b{name}\b") as caught:
         Order.from_json(json.dumps(content))
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted(REQUIRED.keys() - {"amount"}))
+def test_a_required_text_or_object_is_no_number(name):
+    with pytest.raises(ValueError, match=rf"\b{name}\b"):
+        order(**{name: 7.5})
 
 
 @pytest.mark.parametrize(
@@ -341,8 +345,7 @@ ODD = {
 
 @pytest.mark.parametrize(("name", "value"), [(name, odd) for name in ODD for odd in ODD[name]])
 def test_odd_optional_values_are_none(name, value):
-    field = re.sub("([A-Z])", lambda match: "_" + match[0].lower(), name)
-    assert getattr(order(**{name: value}), field) is None
+    assert getattr(order(**{name: value}), snake_case(name)) is None
 
 
 @pytest.mark.parametrize("name", ["postingDate", "valuationDate"])
@@ -371,15 +374,18 @@ def test_values_outside_the_contract_stay_plain_strings():
         assert value == text
 
 
-@pytest.mark.parametrize("choices", [PaymentStatus, OrderType, RefundStatus])
-def test_values_of_the_contract_become_members(choices):
+@pytest.mark.parametrize(
+    ("choices", "read"),
+    [
+        (PaymentStatus, lambda value: order(paymentStatus=value).payment_status),
+        (OrderType, lambda value: order(type=value).type),
+        (RefundStatus, lambda value: order(refunds=[REFUND | {"status": value}]).refunds[0].status),
+    ],
+)
+def test_values_of_the_contract_become_members(choices, read):
     for member in choices:
         assert member.name == member.value
-    names = {PaymentStatus: "paymentStatus", OrderType: "type"}
-    if choices in names:
-        for member in choices:
-            read = order(**{names[choices]: member.value})
-            assert member in (read.payment_status, read.type)
+        assert read(member.value) is member
 
 
 def test_labels():
@@ -427,12 +433,12 @@ MONSTERS = [
 def test_monstrous_numbers_are_odd_and_cheap(raw, request):
     tracemalloc.start()
     request.addfinalizer(tracemalloc.stop)
-    started = time.monotonic()
+    started = time.thread_time()
     assert order_with("amountPaid", raw).amount_paid is None
     assert order_with("dunningLevel", raw).dunning_level is None
     with pytest.raises(ValueError, match="amount"):
         order_with("amount", raw)
-    assert time.monotonic() - started < 1
+    assert time.thread_time() - started < 1
     assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
 
 
@@ -514,8 +520,8 @@ def test_optional_attributes_never_raise(content):
 
 @examples(100)
 @given(st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()))
-def test_any_bytes_are_an_order_or_a_value_error(text):
-    with pytest.raises(ValueError, match=r"."):
+def test_all_that_is_no_order_is_a_value_error(text):
+    with pytest.raises(ValueError):
         Order.from_json(text)
 
 

@@ -1,7 +1,7 @@
 """What recording adds to deleting many orders at once."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import connection, transaction
@@ -22,7 +22,7 @@ _MIN_ORDERS_PER_INSERT = 60
 def measure(*, quick: bool) -> dict[str, str]:
     count = 500 if quick else 10_000
     variants: dict[str, Callable[[], float]] = {
-        "none": lambda: _delete(count, nothing),
+        "none": lambda: _delete(count, rows.without_shop),
         "empty": lambda: _delete(count, empty_receiver),
         "ours": lambda: _delete(count, rows.shop),
         "per row": lambda: _delete(count, receiver_that_inserts),
@@ -46,12 +46,6 @@ def measure(*, quick: bool) -> dict[str, str]:
         "INSERTs of this app": cell(inserts, at_most=-(-count // _MIN_ORDERS_PER_INSERT)),
         "INSERTs of the receiver that inserts a row": cell(naive_inserts),
     }
-
-
-def nothing() -> ExitStack:
-    stack = ExitStack()
-    stack.enter_context(rows.without_shop())
-    return stack
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import pytest
 from docutils import nodes
 
-from tests.loopback import Connection, Server, http_answer, order_json
+from tests.loopback import Connection, Server, http_answer, number_in, order_json
 from tests.package.conftest import ROOT, run
 from tests.readme import document, recipe
 
@@ -59,8 +59,7 @@ def commands() -> list[list[str]]:
 def confirm(connection: Connection) -> None:
     """Confirm every removal, as Komfortkasse does."""
     while head := connection.read_request():
-        number = head.split(b" ")[1].rpartition(b"/")[2].decode()
-        connection.send(http_answer(order_json(number=number)))
+        connection.send(http_answer(order_json(number=number_in(head))))
 
 
 @pytest.fixture
