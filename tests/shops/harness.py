@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -143,3 +144,28 @@ def told(komfortkasse: Komfortkasse, mirror: Callable) -> Callable[..., None]:
             assert row.next_attempt_at is None
 
     return told
+
+
+@pytest.fixture
+def retry_now(komfortkasse: Komfortkasse) -> Callable[[], None]:
+    """Send what waits for its next attempt, without waiting for it."""
+
+    def retry_now() -> None:
+        from django.core.management import call_command
+        from django.utils import timezone
+
+        from komfortkasse_django.models import RemovedOrder
+
+        RemovedOrder.objects.pending().update(next_attempt_at=timezone.now())
+        call_command("komfortkasse_push", verbosity=0)
+
+    return retry_now
+
+
+@pytest.fixture
+def staff(client: Any, komfortkasse: Komfortkasse) -> Any:
+    """A browser in which a member of the staff is logged in."""
+    from django.contrib.auth import get_user_model
+
+    client.force_login(get_user_model().objects.create_superuser("staff", "staff@example.org", "x"))
+    return client

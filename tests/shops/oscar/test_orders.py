@@ -7,11 +7,9 @@ from django.contrib.auth.models import Permission
 from django.contrib.sites.models import Site
 from django.core.management import call_command
 from django.db import connection, transaction
-from django.utils import timezone
 from oscar.core.loading import get_model
 from oscar.test import factories
 
-from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.removals import remove
 from tests.shops.page import Page
 
@@ -33,20 +31,8 @@ def place(komfortkasse):
     return place
 
 
-@pytest.fixture
-def staff(client, komfortkasse):
-    """A browser in which a member of the staff is logged in."""
-    client.force_login(get_user_model().objects.create_superuser("staff", "staff@example.org", "x"))
-    return client
-
-
 def change_page(order):
     return f"/admin/order/order/{order.pk}/change/"
-
-
-def retry_now():
-    RemovedOrder.objects.pending().update(next_attempt_at=timezone.now())
-    call_command("komfortkasse_push", verbosity=0)
 
 
 def test_settings_are_right(komfortkasse):
@@ -179,7 +165,7 @@ def test_a_basket_placed_again_in_the_same_transaction(place, komfortkasse, mirr
     assert mirror() == [(str(number), "superseded")]
 
 
-def test_a_basket_placed_again_while_komfortkasse_is_down(place, komfortkasse, mirror):
+def test_a_basket_placed_again_while_komfortkasse_is_down(place, komfortkasse, mirror, retry_now):
     order = place()
     basket, number = order.basket, order.number
     komfortkasse.down = True
@@ -194,7 +180,7 @@ def test_a_basket_placed_again_while_komfortkasse_is_down(place, komfortkasse, m
     assert mirror() == [(str(number), "superseded")]
 
 
-def test_the_number_given_to_an_order_that_is_paid_by_card(place, komfortkasse, mirror):
+def test_the_number_given_to_an_order_that_is_paid_by_card(place, komfortkasse, mirror, retry_now):
     order = place()
     basket, number = order.basket, order.number
     komfortkasse.down = True
@@ -219,7 +205,7 @@ def test_an_order_that_komfortkasse_does_not_know(place, komfortkasse, mirror):
     assert mirror() == [(str(order.number), "unknown")]
 
 
-def test_an_outage(place, komfortkasse, mirror, staff):
+def test_an_outage(place, komfortkasse, mirror, staff, retry_now):
     order = place()
     komfortkasse.down = True
     page = Page.open(staff, f"/admin/order/order/{order.pk}/delete/")
@@ -317,7 +303,7 @@ def test_the_action_in_the_admin(place, told, staff):
     assert LogEntry.objects.count() == 2
 
 
-def test_the_button_while_komfortkasse_is_down(place, staff, komfortkasse, mirror):
+def test_the_button_while_komfortkasse_is_down(place, staff, komfortkasse, mirror, retry_now):
     order = place()
     komfortkasse.down = True
     page = Page.open(staff, change_page(order)).follow("Remove from Komfortkasse")

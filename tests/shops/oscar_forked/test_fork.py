@@ -4,7 +4,6 @@ import pytest
 from company.models import Company
 from django.apps import apps
 from django.contrib.admin import site
-from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.utils import timezone
 from oscar.core.loading import get_class, get_model
@@ -66,10 +65,9 @@ def test_a_cascade_while_komfortkasse_is_down(place, told, komfortkasse, mirror)
     told(*numbers)
 
 
-def test_the_fork_s_own_action_and_admin_stay(place, client):
-    client.force_login(get_user_model().objects.create_superuser("staff", "staff@example.org", "x"))
+def test_the_fork_s_own_action_and_admin_stay(place, staff):
     place()
-    page = Page.open(client, "/admin/order/order/")
+    page = Page.open(staff, "/admin/order/order/")
     assert "1 approved" in page.act("Approve", Order.objects.all()).text
     admin_class = type(site.get_model_admin(Order))
     assert f"{admin_class.__module__}.{admin_class.__name__}" == "forked.order.admin.OrderAdmin"

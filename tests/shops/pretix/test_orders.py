@@ -212,14 +212,13 @@ def test_an_order_that_is_no_test(berlin, komfortkasse, mirror):
     assert komfortkasse.calls == mirror() == []
 
 
-def test_an_outage(berlin, komfortkasse):
+def test_an_outage(berlin, komfortkasse, retry_now):
     code = berlin.place()
     komfortkasse.down = True
     assert berlin.call("DELETE", f"{code}/").status_code == 204
     assert shown() == [("berlin", f"FAIR-{code}", "pending")]
     komfortkasse.reset()
-    RemovedOrder.objects.update(next_attempt_at=timezone.now())
-    call_command("komfortkasse_push", verbosity=0)
+    retry_now()
     assert komfortkasse.calls == [("key-of-berlin", f"FAIR-{code}")]
     assert shown() == [("berlin", f"FAIR-{code}", "removed")]
 

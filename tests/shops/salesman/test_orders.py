@@ -12,10 +12,8 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from django.test import Client
 from django.urls import reverse
-from django.utils import timezone
 from salesman.core.utils import get_salesman_model
 
-from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.removals import remove
 from shop.models import Product
 from tests.shops.page import Page
@@ -45,18 +43,6 @@ def place(komfortkasse):
         return Order.objects.get(ref=placed.json()["url"])
 
     return place
-
-
-@pytest.fixture
-def staff(client, komfortkasse):
-    """A browser in which a member of the staff is logged in."""
-    client.force_login(get_user_model().objects.create_superuser("staff", "staff@example.org", "x"))
-    return client
-
-
-def retry_now():
-    RemovedOrder.objects.pending().update(next_attempt_at=timezone.now())
-    call_command("komfortkasse_push", verbosity=0)
 
 
 def test_settings_are_right(komfortkasse):
@@ -162,7 +148,7 @@ def test_the_method_that_an_order_was_really_paid_by(place, told):
 # Numbers that are given again
 
 
-def test_the_number_of_a_deleted_order_is_given_again(place, komfortkasse, mirror):
+def test_the_number_of_a_deleted_order_is_given_again(place, komfortkasse, mirror, retry_now):
     order = place()
     komfortkasse.down = True
     order.delete()
@@ -183,7 +169,9 @@ def test_the_number_is_given_again_in_the_same_transaction(place, komfortkasse, 
     assert mirror() == [(order.ref, "superseded")]
 
 
-def test_the_number_is_given_to_an_order_that_is_paid_by_card(place, komfortkasse, mirror):
+def test_the_number_is_given_to_an_order_that_is_paid_by_card(
+    place, komfortkasse, mirror, retry_now
+):
     order = place()
     komfortkasse.down = True
     order.delete()
@@ -205,7 +193,7 @@ def test_an_order_that_komfortkasse_does_not_know(place, komfortkasse, mirror):
     assert mirror() == [(order.ref, "unknown")]
 
 
-def test_an_outage(place, komfortkasse, mirror):
+def test_an_outage(place, komfortkasse, mirror, retry_now):
     order = place()
     komfortkasse.down = True
     order.delete()
@@ -299,7 +287,7 @@ def test_the_action_in_the_admin(place, told, staff):
     assert LogEntry.objects.count() == 2
 
 
-def test_the_button_while_komfortkasse_is_down(place, staff, komfortkasse, mirror):
+def test_the_button_while_komfortkasse_is_down(place, staff, komfortkasse, mirror, retry_now):
     order = place()
     komfortkasse.down = True
     page = Page.open(staff, change_page(order)).follow("Remove from Komfortkasse")
