@@ -31,10 +31,7 @@ from tests.shop.admin import ArchivedOrderAdmin, OrderAdmin, staff_site
 from tests.shop.models import ArchivedOrder, Customer, GiftOrder, IntegerOrder, Order
 from tests.staff import make_staff, message
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.urls("tests.admin_urls"),
-]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 LIST = "admin:shop_order_changelist"
 BUTTON = "Remove from Komfortkasse"

@@ -19,10 +19,7 @@ from tests.examples import examples
 from tests.loopback import Server, always, http_answer
 from tests.shop.models import Order
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.urls("tests.admin_urls"),
-]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 PARTS = [*"/.%+?#&;=\\'\"<>éßİ😀 \n\r\t\x7f\u202e\ufeff_*-aA"]
 PARTS += ["//", "..", "%2F", "%00", "<script>", "</td>", "{{", "{%", "e\u0301", "100%", "None"]

@@ -1,4 +1,6 @@
 from django.contrib import admin
 from django.urls import path
 
-urlpatterns = [path("admin/", admin.site.urls)]
+from tests.shop.admin import staff_site
+
+urlpatterns = [path("admin/", admin.site.urls), path("staff/", staff_site.urls)]
