@@ -86,6 +86,7 @@ def test_an_unusable_key_is_not_shown(configure, caplog):
 
     result = push()
 
+    assert "api_key" in result.stopped["default"]
     assert "planted" not in caplog.text + repr(result) + everything_stored()
 
 
