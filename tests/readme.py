@@ -76,15 +76,21 @@ def document(path: Path = README) -> nodes.document:
     )
 
 
+def section(title: str, path: Path = README) -> nodes.section:
+    """Return the section of a page that has this title."""
+    (found,) = (each for each in document(path).findall(nodes.section) if each[0].astext() == title)
+    return found
+
+
 @cache
 def recipes() -> dict[tuple[str, int], Recipe]:
     """All blocks, by title and position. A block that is no code has no language."""
     found: dict[tuple[str, int], Recipe] = {}
     for block in document().findall(nodes.FixedTextElement):
-        section = block
-        while not isinstance(section, nodes.section):
-            section = section.parent
-        title = section[0].astext()
+        around = block
+        while not isinstance(around, nodes.section):
+            around = around.parent
+        title = around[0].astext()
         position = sum(1 for each, _ in found if each == title)
         language = " ".join(each for each in block["classes"] if each != "code")
         found[title, position] = Recipe(title, position, language, f"{block.astext()}\n")

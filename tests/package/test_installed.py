@@ -5,7 +5,7 @@ from docutils import nodes
 
 from tests.loopback import Connection, Server, http_answer, number_in, order_json
 from tests.package.conftest import ROOT, run
-from tests.readme import document, recipe
+from tests.readme import recipe, section
 
 # As ``startproject`` lists them, after the admin.
 APPS = [
@@ -48,10 +48,7 @@ print(client.get("/admin/komfortkasse_django/removedorder/").content.decode())
 
 def commands() -> list[list[str]]:
     """What the steps of the installation begin with where that is something to be run."""
-    (section,) = (
-        each for each in document().findall(nodes.section) if each[0].astext() == "Install"
-    )
-    (steps,) = section.findall(nodes.enumerated_list)
+    (steps,) = section("Install").findall(nodes.enumerated_list)
     begun = [step[0][0] for step in steps]
     return [each.astext().split() for each in begun if isinstance(each, nodes.literal)]
 
