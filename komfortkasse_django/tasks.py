@@ -86,9 +86,7 @@ def _push_within_budget(shop: Shop, ids: Sequence[int], using: str) -> None:
 
 def _current_account() -> _Account | None:
     request = SyncToAsync.thread_sensitive_context.get(None)
-    if _account.get() is None and request is not None:
-        return _accounts.setdefault(request, _Account())
-    return _account.get()
+    return _account.get() if request is None else _accounts.setdefault(request, _Account())
 
 
 def _is_in_transaction() -> bool:
