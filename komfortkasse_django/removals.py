@@ -190,7 +190,7 @@ class _Delivery:
         from komfortkasse_django import tasks
 
         _deliveries.pop(id(connections[self.using]), None)
-        delivered, self.keys = self.keys, defaultdict(list)
+        delivered, self.keys = self.keys, {}
         with tasks.one_budget():
             for alias, ids in delivered.items():
                 try:
