@@ -62,7 +62,12 @@ def komfortkasse(environment) -> Iterator[Komfortkasse]:
 
 
 @pytest.fixture
-def environment(transactional_db) -> dict[str, str]:
+def database(transactional_db) -> None:
+    """Where the rows are, for this process and those it starts."""
+
+
+@pytest.fixture
+def environment(database) -> dict[str, str]:
     """What the processes are told; change it before they are started."""
     return {
         **os.environ,

@@ -1,16 +1,13 @@
 """A Komfortkasse that counts, processes, and rows for them."""
 
-import contextlib
-import socket
+import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Self
 from urllib.parse import unquote
 
 from django.db import connection
@@ -70,6 +67,13 @@ class Process(subprocess.Popen):
         return self.wait(seconds)
 
 
+def end(worker: Process, seconds: float = 10) -> None:
+    """Ask for the worker's end."""
+    assert worker.poll() is None, worker.log
+    worker.send_signal(signal.SIGTERM)
+    assert worker.ended(seconds) == 0, worker.log
+
+
 def set_journal(mode: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"PRAGMA journal_mode={mode}")
@@ -107,48 +111,3 @@ def until(condition: Callable[[], object], seconds: float = 30) -> None:
 
 def states() -> Counter[str]:
     return Counter(RemovedOrder.objects.values_list("state", flat=True))
-
-
-class Proxy:
-    """Passes connections on to a database; while it is down, it breaks and refuses them."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._target = (host, port)
-        self._sockets: list[socket.socket] = []
-        self._listener: socket.socket | None = None
-        self.port = 0
-
-    def __enter__(self) -> Self:
-        self.up()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.down()
-
-    def up(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", self.port), reuse_port=True)
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
-
-    def down(self) -> None:
-        assert self._listener
-        for sock in (self._listener, *self._sockets):
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-            sock.close()
-        self._sockets.clear()
-
-    def _accept(self, listener: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = listener.accept()
-                server = socket.create_connection(self._target)
-                self._sockets += [client, server]
-                for source, sink in ((client, server), (server, client)):
-                    threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
-
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)

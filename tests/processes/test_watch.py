@@ -11,7 +11,7 @@ from django.db import connection
 
 from komfortkasse_django.models import RemovedOrder
 from tests.loopback import http_answer, order_json
-from tests.processes.harness import Proxy, numbers, record, states, until
+from tests.processes.harness import end, numbers, record, states, until
 
 on_a_server = pytest.mark.skipif(
     connection.vendor == "sqlite", reason="SQLite has no connections that could break"
@@ -27,13 +27,6 @@ def _few_claims(environment):
 def execute(sql: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(sql)
-
-
-def end(worker, seconds: float = 10) -> None:
-    """Ask for the worker's end."""
-    assert worker.poll() is None, worker.log
-    worker.send_signal(signal.SIGTERM)
-    assert worker.ended(seconds) == 0, worker.log
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -131,37 +124,6 @@ def break_connections() -> int:
             with contextlib.suppress(Exception):  # it has ended meanwhile
                 cursor.execute(f"KILL {key}")
         return len(keys)
-
-
-@on_a_server
-@pytest.mark.parametrize("seconds", [2, 14])
-def test_survives_a_restart_of_the_database(komfortkasse, push, environment, seconds):
-    """A short one is waited for with the answers in hand; a long one costs the round."""
-    database = json.loads(environment["DATABASE"])
-    ports = {"postgresql": 5432, "mysql": 3306}
-    with Proxy(database["HOST"], int(database["PORT"] or ports[connection.vendor])) as proxy:
-        environment["DATABASE"] = json.dumps(
-            {**database, "HOST": "127.0.0.1", "PORT": str(proxy.port)}
-        )
-        record(numbers(400))
-        komfortkasse.on_request = lambda number: time.sleep(0.02)
-        worker = push("--watch", "0.5")
-        until(lambda: len(komfortkasse.numbers) > 40)
-
-        proxy.down()
-        time.sleep(seconds)
-        before = worker.log
-        proxy.up()
-
-        until(lambda: states() == {"removed": 400}, 40)
-        end(worker)
-    again = len(komfortkasse.numbers) - 400
-    if seconds == 2:
-        assert "Traceback" not in worker.log
-        assert again <= 8
-    else:
-        assert "goes on in 0.5 seconds" in before
-        assert again <= 128
 
 
 @pytest.mark.parametrize("kind", ["function", "partial"])
