@@ -1,4 +1,4 @@
-"""``--watch`` survives that its database server is restarted or killed, at work and idle."""
+"""``--watch`` survives that its database server is restarted, killed or away, at work and idle."""
 
 import json
 import sys
@@ -69,7 +69,7 @@ def interrupt(request, server):
 
 
 def test_waits_for_it_with_the_answers_in_hand(server, interrupt, komfortkasse, worker):
-    slow = 0
+    slow = 0  # restarts that may take longer than it waits: ten seconds
     for _ in range(3):
         before = len(komfortkasse.numbers)
         until(lambda before=before: len(komfortkasse.numbers) > before + 40)
@@ -116,3 +116,15 @@ def test_goes_on_when_nothing_was_due(server, interrupt, komfortkasse, push):
     end(worker)
     assert states() == {"removed": 4}
     assert set(komfortkasse.counts.values()) == {1}
+
+
+def test_ends_while_it_is_away(server, komfortkasse, worker):
+    until(lambda: len(komfortkasse.numbers) > 40)
+
+    server.stop()
+    end(worker, 20)
+
+    server.start()
+    assert LOST in worker.log
+    assert states()["removed"] >= len(komfortkasse.numbers) - CLAIMED
+    assert states().total() == ROWS
