@@ -96,7 +96,7 @@ class DatabaseServer:
         )
         if self._account:
             shutil.chown(folder, **self._account)
-        assert self._run(product.installer).wait(60) == 0, self.log
+        assert self._run(product.installer).wait(120) == 0, self.log
         self._process = self._run(product.server)
 
     @property
@@ -105,7 +105,7 @@ class DatabaseServer:
 
     def start(self) -> None:
         """Run it, and wait until it lets ``connection`` in."""
-        until(self._lets_in)
+        until(self._lets_in, 60)
 
     def stop(self) -> None:
         """Have it end in good order."""
@@ -127,7 +127,7 @@ class DatabaseServer:
     def _end(self, number: signal.Signals) -> None:
         connection.close()
         self._process.send_signal(number)
-        self._process.wait(30)
+        self._process.wait(60)
 
     def _run(self, command: tuple[str, ...]) -> subprocess.Popen:
         program, *arguments = (part.format(folder=self._folder) for part in command)

@@ -15,7 +15,7 @@ from komfortkasse_django.models import RemovedOrder
 from tests.processes.harness import end, numbers, record, states, until
 from tests.processes.servers import PRODUCTS, DatabaseServer
 
-ROWS = 1000
+ROWS = 700
 CLAIMED = 128  # rows, at most, for four calls in flight
 LOST = "goes on in 0.5 seconds"  # a round, so the log says
 
@@ -79,7 +79,7 @@ def test_waits_for_it_with_the_answers_in_hand(server, interrupt, komfortkasse, 
         server.start()
         slow += time.monotonic() - started > 5
 
-    until(lambda: states() == {"removed": ROWS}, 40)
+    until(lambda: states() == {"removed": ROWS}, 60)
 
     end(worker)
     lost = worker.log.count(LOST)
@@ -95,7 +95,7 @@ def test_loses_a_round_when_it_stays_away(server, interrupt, komfortkasse, worke
     until(lambda: LOST in worker.log)
     server.start()
 
-    until(lambda: states() == {"removed": ROWS}, 40)
+    until(lambda: states() == {"removed": ROWS}, 60)
     end(worker)
     assert set(komfortkasse.numbers) == set(numbers(ROWS))
     assert len(komfortkasse.numbers) - ROWS <= CLAIMED
