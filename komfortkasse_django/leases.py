@@ -172,18 +172,25 @@ def _commit(leases: Sequence[Lease], using: str, until: float) -> bool:
     return patiently(write, using=using, until=until)
 
 
-def patiently(act: Callable[[], _Result], *, using: str, until: float) -> _Result:
+def patiently(
+    act: Callable[[], _Result],
+    *,
+    using: str,
+    until: float,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> _Result:
     """Do what ``act`` does, again where the database is locked, restarts or broke a deadlock.
 
-    ``until`` is a time of the monotonic clock, in seconds. What is raised then, or does not pass
-    by waiting, is raised.
+    ``until`` is a time of the monotonic clock, in seconds. What is raised then, or when
+    ``should_stop`` says so, or does not pass by waiting, is raised.
     """
     pause = _FIRST_PAUSE
     while True:
         try:
             return act()
         except Error as error:
-            if time.monotonic() + pause > until or not will_pass(error, using):
+            is_over = time.monotonic() + pause > until or should_stop()
+            if is_over or not will_pass(error, using):
                 raise
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)

@@ -189,6 +189,7 @@ class Run:
             lambda: claim(due, at_most=at_most, seconds=seconds),
             using=self.using,
             until=self._patience(),
+            should_stop=self._is_over,
         )
         if self.ids is not None:
             self.more_due = bool(self.ids)
@@ -236,7 +237,10 @@ class Run:
         try:
             using = orders.database_of(self.shop, mirror_at=self.using)
             in_use = patiently(
-                lambda: orders.in_use(self.shop, numbers, using=using), using=using, until=until
+                lambda: orders.in_use(self.shop, numbers, using=using),
+                using=using,
+                until=until,
+                should_stop=self._is_over,
             )
         except Exception as error:
             if isinstance(error, Error) and will_pass(error, using):

@@ -97,6 +97,22 @@ def test_the_pauses_grow_and_end_in_time(obstacles, monkeypatch):
     assert clock.pauses == [0.25, 0.5, 1.0, 1.0, 1.0]
 
 
+def test_waiting_ends_when_it_is_told_to(held, obstacles):
+    obstacles += [locked()] * 3
+    answers = [False, True]
+
+    with pytest.raises(OperationalError, match="locked"):
+        leases.patiently(
+            lambda: leases._write(held, leases._SETTLED, "default"),
+            using="default",
+            until=time.monotonic() + 60,
+            should_stop=lambda: answers.pop(0),
+        )
+
+    assert answers == []
+    assert len(obstacles) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "attributes"),
     [
