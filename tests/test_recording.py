@@ -352,7 +352,9 @@ class TestNumber:
     def test_that_is_too_long_fails_the_deletion_with_a_reason(self):
         order = Order.objects.create(number="9" * 256)
 
-        with pytest.raises(ValueError, match=f"^The order number '{'9' * 32}'... has 256 characters; at most 255"):
+        with pytest.raises(
+            ValueError, match=f"^The order number '{'9' * 32}'... has 256 characters; at most 255"
+        ):
             order.delete()
 
         assert Order.objects.exists()
