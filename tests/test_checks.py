@@ -5,6 +5,7 @@ import inspect
 import re
 import socket
 from collections import defaultdict
+from importlib.util import find_spec
 
 import django
 import pytest
@@ -23,6 +24,12 @@ from tests.routers import MirrorElsewhere, Together
 
 KEY = "planted-key"
 GOOD = {"API_KEY": KEY, "ORDER_MODEL": "shop.Order"}
+
+
+needs_tasks = pytest.mark.skipif(
+    not (find_spec("django.tasks") or find_spec("django_tasks")),
+    reason="Django 5.2 has Tasks only where django-tasks is installed",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -353,6 +360,7 @@ def test_e013_needs_a_model(check_options, monkeypatch):
     assert [number for number, _ in check_options(ORDER_MODEL="x")] == ["E009"]
 
 
+@needs_tasks
 def test_e014_task_backend(check_options, settings):
     settings.TASKS = {"default": {"BACKEND": "x"}, "slow": {"BACKEND": "x"}}
 
@@ -362,6 +370,7 @@ def test_e014_task_backend(check_options, settings):
     assert "'default', 'slow'" in text
 
 
+@needs_tasks
 @pytest.mark.parametrize("backends", [None, [], "x", {}, {"default": "x"}, {5: {}}])
 def test_e014_tasks_that_cannot_be(check_options, settings, backends):
     settings.TASKS = backends
@@ -388,6 +397,7 @@ def test_e014_without_a_framework(check_options, monkeypatch):
     assert "django-tasks" in text
 
 
+@needs_tasks
 @pytest.mark.parametrize(
     ("backend", "numbers"),
     [
@@ -408,6 +418,7 @@ def test_e015_task_queue(check_options, settings, backend, numbers):
     assert [number for number, _ in check_options(TASK_QUEUE="shop")] == numbers
 
 
+@needs_tasks
 @pytest.mark.parametrize(
     ("queues", "hint"),
     [(["a", "b"], "Write one of 'a', 'b'."), ("shop", "Write a list of names as its QUEUES.")],
