@@ -61,7 +61,7 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
     def due(self, now: datetime | None = None) -> Self:
         """What should be sent now, unless Komfortkasse asked to be left alone for a while."""
         now = now or timezone.now()
-        silent = RetryAfter.objects.using(self.db).in_force(now)
+        silent = RetryAfter.objects.in_force(now)  # as a subquery, so in the same database
         return self.filter(next_attempt_at__lte=now).exclude(shop__in=silent.values("shop"))
 
     def overdue(self, after: timedelta = OVERDUE_AFTER) -> Self:

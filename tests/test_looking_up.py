@@ -60,7 +60,9 @@ def test_that_fails_for_some(komfortkasse, configure, caplog):
         "The shop's own code failed: ZeroDivisionError"
     }
     assert caplog.text.count("Traceback") == 1
-    assert "2 of 20" in caplog.text
+    assert caplog.messages == [
+        "Shop 'default': The shop's own code failed for 2 of 20 orders",
+    ]
 
 
 def test_that_fails_for_all_leaves_the_shop_alone(komfortkasse, configure, monkeypatch):
@@ -74,6 +76,13 @@ def test_that_fails_for_all_leaves_the_shop_alone(komfortkasse, configure, monke
     assert "4 of 4" in result.stopped["default"]
     assert result.states == {"pending": 4}
     assert RemovedOrder.objects.due().filter(attempts=0).count() == 16
+
+
+def test_that_fails_for_both_leaves_the_shop_alone(komfortkasse, fail):
+    RemovedOrder.objects.exclude(order_number__in=NUMBERS[:2]).delete()
+    fail(ZeroDivisionError())
+
+    assert "2 of 2" in push().stopped["default"]
 
 
 def test_that_fails_for_all_may_have_numbers_that_were_deleted_twice(komfortkasse, configure):
