@@ -90,7 +90,6 @@ class Run:
         self.should_stop = should_stop
         self.on_settled = on_settled
         self.quota = 0.0
-        self.answered = 0
         self.failures = 0
         self.halted = False
         self.lock = Lock()
@@ -144,7 +143,10 @@ class Run:
             and not self._is_over()
         ):
             send_by = time.monotonic() + (_LEASE_CALLS - 1) * self.shop.deadline
-            for lease in self._claim(int(min(window - len(self.in_flight), self.quota))):
+            leases = self._claim(int(min(window - len(self.in_flight), self.quota)))
+            if leases and time.monotonic() > send_by:
+                self._halt(logging.ERROR, _SLOW_LOOK_UP)  # none would be sent in time, ever
+            for lease in leases:
                 future = executor.submit(self._call, client, lease.row.order_number, send_by)
                 self.in_flight[future] = lease
                 future.add_done_callback(self.answers.put)
@@ -194,7 +196,6 @@ class Run:
         if self.ids is not None:
             self.more_due = bool(self.ids)
         self.quota -= len(leases)
-        self.answered = 0
         return self._settle_superseded(leases)
 
     def _settle_superseded(self, leases: list[Lease]) -> list[Lease]:
@@ -291,9 +292,6 @@ class Run:
                     announcements[lease] = _store_order(lease.row, order)
         settle(not_sent, using=self.using, until=self._patience())
         self._settle(announcements)
-        self.answered += len(announcements)
-        if not self.in_flight and not self.answered and not self._is_over():
-            self._halt(logging.ERROR, _SLOW_LOOK_UP)
 
     def _settle(self, announcements: dict[Lease, _Announcement]) -> None:
         held = settle(list(announcements), using=self.using, until=self._patience())
