@@ -118,8 +118,10 @@ def test_that_has_to_end_asks_no_more_for_fewer_orders(komfortkasse, fail, monke
     if time_is_up:
         monkeypatch.setattr(runs.Run, "_patience", lambda run: time.monotonic() - 1)
 
-    push(should_stop=(lambda: False) if time_is_up else (lambda: len(asked) > 2))
+    result = push(should_stop=(lambda: False) if time_is_up else (lambda: len(asked) > 2))
 
+    told = {"default": "to look up its orders takes longer than a lease lasts"}
+    assert result.stopped == (told if time_is_up else {})
     assert asked == ([20] if time_is_up else [20, 10, 5])
     assert komfortkasse.numbers == []
     assert RemovedOrder.objects.due().filter(attempts=0, last_error="").count() == 20
