@@ -38,7 +38,7 @@ from komfortkasse_django.admin_filters import (
     StateFilter,
 )
 from komfortkasse_django.admin_messages import report
-from komfortkasse_django.conf import shops
+from komfortkasse_django.conf import enabled_shops, shops
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
 from komfortkasse_django.order_admin import OrderAdminMixin
 from komfortkasse_django.summaries import obstacle
@@ -348,8 +348,9 @@ class RemovedOrderAdmin(ModelAdmin):
         using = router.db_for_write(RemovedOrder)
         rows = list(selected.using(using).unfinished())
         keys: dict[str, list[int]] = defaultdict(list)
+        aliases = {shop.alias for shop in enabled_shops()}
         for row in rows:
-            if row.shop in shops():
+            if row.shop in aliases:
                 keys[row.shop].append(row.pk)
 
         def tell() -> None:

@@ -128,7 +128,9 @@ class Run:
                 logger.log(level, "Shop %r is left alone in this run: %s", self.shop.alias, reason)
 
     def _is_over(self) -> bool:
-        self.halted = self.halted or self.should_stop()
+        # Only ever set: another thread may halt the run meanwhile.
+        if not self.halted and self.should_stop():
+            self.halted = True
         return self.halted or time.monotonic() >= self.last_start
 
     # Claim and send
@@ -187,12 +189,17 @@ class Run:
         if self.ids is not None:
             ids, self.ids = self.ids[:at_most], self.ids[at_most:]
             due = due.filter(pk__in=ids)
-        leases, self.more_due = patiently(
-            lambda: claim(due, at_most=at_most, seconds=seconds),
-            using=self.using,
-            until=self._patience(),
-            should_stop=self._is_over,
-        )
+        try:
+            leases, self.more_due = patiently(
+                lambda: claim(due, at_most=at_most, seconds=seconds),
+                using=self.using,
+                until=self._patience(),
+                should_stop=self._is_over,
+            )
+        except Error:
+            if self._is_over():
+                return []  # but what is in flight has to be settled yet
+            raise
         if self.ids is not None:
             self.more_due = bool(self.ids)
         self.quota -= len(leases)
@@ -244,15 +251,16 @@ class Run:
                 should_stop=self._is_over,
             )
         except Exception as error:
+            if self._is_over():
+                return set(), {}
             if isinstance(error, Error) and will_pass(error, using):
                 if using == self.using:
                     raise
                 # To ask for fewer is no help, but other shops may have theirs elsewhere.
                 self._halt(logging.ERROR, f"its orders cannot be looked up: {error}")
-            elif len(numbers) == 1:
-                return set(), {numbers[0]: error}
-            elif time.monotonic() > until:
-                self._halt(logging.ERROR, _SLOW_LOOK_UP)
+                return set(), {}
+            if len(numbers) == 1 or time.monotonic() > until:
+                return set(), dict.fromkeys(numbers, error)
         else:
             return in_use, {}
         # Halve them until the bad ones are alone, or they would keep all the others waiting.

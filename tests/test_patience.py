@@ -1,5 +1,6 @@
 """A run waits for a database that is locked or restarts, but not once it is told to end."""
 
+import logging
 import sqlite3
 
 import pytest
@@ -13,6 +14,12 @@ from tests.mirror import due
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+def raise_locked():
+    cause = sqlite3.OperationalError("database is locked")
+    cause.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    raise OperationalError("database is locked") from cause
+
+
 @pytest.fixture
 def locked(monkeypatch):
     """Let a function fail as if somebody else were writing; returns the times it was called."""
@@ -23,9 +30,7 @@ def locked(monkeypatch):
         def hindered(*args, **kwargs):
             calls.append(kwargs)
             if len(calls) <= times:
-                cause = sqlite3.OperationalError("database is locked")
-                cause.sqlite_errorcode = sqlite3.SQLITE_BUSY
-                raise OperationalError("database is locked") from cause
+                raise_locked()
             return original(*args, **kwargs)
 
         monkeypatch.setattr(module, name, hindered)
@@ -49,11 +54,55 @@ def test_does_not_wait_once_it_is_told_to_end(komfortkasse, locked, module, name
     due("1001")
     calls = locked(module, name, times=1000)
 
-    with pytest.raises(OperationalError):
-        push(should_stop=lambda: len(calls) == 2)
+    assert push(should_stop=lambda: len(calls) == 2).total == 0
 
     assert len(calls) == 2
     assert komfortkasse.numbers == []
+    assert RemovedOrder.objects.due().filter(attempts=0, last_error="").count() == 1
+
+
+def test_settles_what_was_answered_meanwhile(komfortkasse, configure, monkeypatch):
+    monkeypatch.setattr(runs, "_CLAIMS_PER_CALL", 2)
+    configure(CONCURRENCY=1)
+    due("1001", "1002", "1003", "1004")
+    claim, calls = runs.claim, []
+
+    def claim_once(*args, **kwargs):
+        if calls:
+            raise_locked()
+        calls.append(None)
+        return claim(*args, **kwargs)
+
+    monkeypatch.setattr(runs, "claim", claim_once)
+
+    result = push(should_stop=lambda: bool(calls) and len(komfortkasse.numbers) == 2)
+
+    assert komfortkasse.numbers == ["1001", "1002"]
+    assert result.states == {"removed": 2}
+
+
+def test_a_halt_is_not_undone(monkeypatch):
+    """By a thread that asks whether to stop while another one halts the run."""
+    due("1001")
+    monkeypatch.setattr(runs, "_CLAIMS_PER_CALL", 1)
+    halted = []
+
+    class Run(runs.Run):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.should_stop = self.halt_meanwhile
+
+        def halt_meanwhile(self):
+            self._halt(logging.ERROR, "meanwhile")
+            halted.append(self)
+            return False
+
+    monkeypatch.setattr(runs, "Run", Run)
+
+    assert push().stopped == {"default": "meanwhile"}
+
+    assert halted[0].halted
+    assert RemovedOrder.objects.due().filter(attempts=0).count() == 1
 
 
 def test_claims_all_that_it_was_given(komfortkasse, configure, monkeypatch):

@@ -87,6 +87,16 @@ def test_trying_again_in_the_admin_enqueues_as_well(enqueued, komfortkasse, admi
     assert komfortkasse.numbers == []
 
 
+def test_trying_again_enqueues_nothing_for_a_shop_that_is_off(enqueued, configure, admin_client):
+    row = RemovedOrder.objects.create(shop="default", order_number="1001", state="failed")
+    configure(ENABLED=False)
+
+    admin_client.post(reverse("admin:komfortkasse_django_removedorder_try_again", args=[row.pk]))
+
+    assert enqueued() == []
+    assert RemovedOrder.objects.due().get() == row
+
+
 def test_uses_the_backend_and_queue_of_the_shop(enqueued, configure):
     configure(TASK_BACKEND="slow", TASK_QUEUE="shop")
 
