@@ -45,8 +45,6 @@ _LEASE_CALLS = 4  # deadlines that a lease lasts; what has not been sent by then
 _LEASE_MARGIN = 10.0  # seconds for the database, beyond the calls that a lease covers
 _LINGER = 0.01  # seconds that an answer waits for others, to be settled with them
 
-_SLOW_LOOK_UP = "to look up its orders takes longer than a lease lasts"
-
 _Announcement = tuple[Signal, dict[str, object]] | None
 
 
@@ -144,10 +142,12 @@ class Run:
             and self.quota > 0
             and not self._is_over()
         ):
+            claimed = self._claim(int(min(window - len(self.in_flight), self.quota)))
             send_by = time.monotonic() + (_LEASE_CALLS - 1) * self.shop.deadline
-            leases = self._claim(int(min(window - len(self.in_flight), self.quota)))
+            leases = self._settle_superseded(claimed)
             if leases and time.monotonic() > send_by:
-                self._halt(logging.ERROR, _SLOW_LOOK_UP)  # none would be sent in time, ever
+                # Or the next claim would come to the same.
+                self._halt(logging.ERROR, "to look up its orders takes too long to send any")
             for lease in leases:
                 future = executor.submit(self._call, client, lease.row.order_number, send_by)
                 self.in_flight[future] = lease
@@ -196,14 +196,14 @@ class Run:
                 until=self._patience(),
                 should_stop=self._is_over,
             )
-        except Error:
-            if self._is_over():
-                return []  # but what is in flight has to be settled yet
+        except Error as error:
+            if self._is_over() and will_pass(error, self.using):
+                return []  # what is in flight has to be settled yet
             raise
         if self.ids is not None:
             self.more_due = bool(self.ids)
         self.quota -= len(leases)
-        return self._settle_superseded(leases)
+        return leases
 
     def _settle_superseded(self, leases: list[Lease]) -> list[Lease]:
         """Settle the deletions whose number is in use again, and return the other leases."""
@@ -251,15 +251,14 @@ class Run:
                 should_stop=self._is_over,
             )
         except Exception as error:
-            if self._is_over():
-                return set(), {}
             if isinstance(error, Error) and will_pass(error, using):
-                if using == self.using:
-                    raise
-                # To ask for fewer is no help, but other shops may have theirs elsewhere.
-                self._halt(logging.ERROR, f"its orders cannot be looked up: {error}")
-                return set(), {}
-            if len(numbers) == 1 or time.monotonic() > until:
+                # To ask for fewer is no help.
+                if not self._is_over():
+                    if using == self.using:
+                        raise
+                    # Other shops may have theirs elsewhere.
+                    self._halt(logging.ERROR, f"its orders cannot be looked up: {error}")
+            elif len(numbers) == 1 or (time.monotonic() > until and not self._is_over()):
                 return set(), dict.fromkeys(numbers, error)
         else:
             return in_use, {}

@@ -4,7 +4,7 @@ import logging
 import sqlite3
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, ProgrammingError
 
 from komfortkasse_django import orders, runs
 from komfortkasse_django.models import RemovedOrder
@@ -103,6 +103,20 @@ def test_a_halt_is_not_undone(monkeypatch):
 
     assert halted[0].halted
     assert RemovedOrder.objects.due().filter(attempts=0).count() == 1
+
+
+def test_hides_no_other_error_when_it_is_told_to_end(monkeypatch):
+    due("1001")
+    asked = []
+
+    def claim(*args, **kwargs):
+        asked.append(None)
+        raise ProgrammingError("no such table")
+
+    monkeypatch.setattr(runs, "claim", claim)
+
+    with pytest.raises(ProgrammingError):
+        push(should_stop=lambda: bool(asked))
 
 
 def test_claims_all_that_it_was_given(komfortkasse, configure, monkeypatch):

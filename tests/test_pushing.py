@@ -747,7 +747,7 @@ class TestWorker:
         result = push()
 
         assert komfortkasse.numbers == []
-        assert "longer than a lease" in result.stopped["default"]
+        assert "takes too long" in result.stopped["default"]
         assert RemovedOrder.objects.due().filter(attempts=0).count() == 5
         # It does not pass by itself.
         assert [record.levelname for record in caplog.records] == ["ERROR"]

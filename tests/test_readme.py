@@ -13,7 +13,6 @@ from docutils import nodes
 
 from komfortkasse_django.conf import Shop
 from komfortkasse_django.models import RemovedOrder
-from komfortkasse_django.runs import _SLOW_LOOK_UP
 from komfortkasse_django.schema import PaymentStatus
 from komfortkasse_django.troubles import TROUBLES
 from tests.readme import README, document, recipe, recipes
@@ -154,7 +153,7 @@ def test_knows_all_log_messages():
 
 def test_knows_all_reasons():
     written = tuple(reason.rstrip("… ") for reason, _ in rows("Reason"))
-    halts = {text_of(call.args[1]) for call in calls("self._halt")} | {_SLOW_LOOK_UP}
+    halts = {text_of(call.args[1]) for call in calls("self._halt")}
     answers = {text_of(call.args[0]) for call in calls("UnexpectedAnswer")}
     stored = {trouble.begins for trouble in TROUBLES}
 
