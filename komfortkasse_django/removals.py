@@ -79,7 +79,8 @@ def _shops_named(alias: str | None) -> list[Shop]:
 
 def _items(what: object) -> Iterator[tuple[object, bool]]:
     """The single things of ``what``, and whether they come straight from the database."""
-    if isinstance(what, QuerySet):
+    # What was evaluated is in the shop's hands: asked again, it might not find what it changed.
+    if isinstance(what, QuerySet) and what._result_cache is None:  # noqa: SLF001
         rows = orders.for_write(what)
         write_first(rows.db, concrete(rows.model))
         yield from ((item, True) for item in rows)

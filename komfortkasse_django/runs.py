@@ -285,20 +285,27 @@ class Run:
                 break
         announcements: dict[Lease, _Announcement] = {}
         not_sent: list[Lease] = []
+        pauses: list[float] = []
         for future in futures:
             lease = self.in_flight.pop(future)
             try:
                 order = future.result()
             except Exception as error:  # noqa: BLE001 - stored, and logged where unforeseen
-                announcements[lease] = self._store_error(lease.row, error)
+                announcements[lease] = _store_error(lease.row, error)
+                if isinstance(error, ServiceUnavailable) and error.retry_after:
+                    pauses.append(error.retry_after)
             else:
                 if order is None:
                     lease.give_back()
                     not_sent.append(lease)
                 else:
                     announcements[lease] = _store_order(lease.row, order)
-        settle(not_sent, using=self.using, until=self._patience())
-        self._settle(announcements)
+        try:
+            if pauses:
+                self._pause(max(pauses))
+        finally:
+            settle(not_sent, using=self.using, until=self._patience())
+            self._settle(announcements)
 
     def _settle(self, announcements: dict[Lease, _Announcement]) -> None:
         held = settle(list(announcements), using=self.using, until=self._patience())
@@ -314,30 +321,9 @@ class Run:
                     logger.exception("Order %s: a receiver failed", lease.row)
         self.on_settled([lease.row for lease in held])
 
-    def _store_error(self, row: RemovedOrder, error: Exception) -> _Announcement:
-        """Store what the error means for the row."""
-        message = str(error)
-        if isinstance(error, OrderNotFound):
-            _finish(row, State.UNKNOWN)
-        elif isinstance(error, InvalidRequest):
-            row.state = State.FAILED
-            row.last_error = message
-            row.next_attempt_at = None
-            logger.error("Komfortkasse refused to remove order %s: %s", row, message)
-            return removal_failed, {"error": error}
-        elif isinstance(error, ServiceUnavailable) and error.retry_after:
-            _postpone(row, message, seconds=self._pause(error.retry_after))
-        elif isinstance(error, KomfortkasseError):
-            _postpone(row, message)
-        else:
-            logger.error("Removing order %s failed unexpectedly", row, exc_info=error)
-            _postpone(row, f"Unexpected {type(error).__name__}: {message}")
-        return None
-
-    def _pause(self, seconds: float) -> float:
-        """Keep to ``Retry-After``, in every process; return for how long."""
-        seconds = min(seconds, LONGEST_RETRY)
-        until = timezone.now() + timedelta(seconds=seconds)
+    def _pause(self, seconds: float) -> None:
+        """Keep to ``Retry-After``, in every process."""
+        until = timezone.now() + timedelta(seconds=min(seconds, LONGEST_RETRY))
         pauses = RetryAfter.objects.using(self.using)
 
         def write() -> None:
@@ -347,7 +333,6 @@ class Run:
                 )
 
         patiently(write, using=self.using, until=self._patience())
-        return seconds
 
 
 def _store_order(row: RemovedOrder, order: Order) -> _Announcement:
@@ -358,6 +343,27 @@ def _store_order(row: RemovedOrder, order: Order) -> _Announcement:
     row.amount = _amount(order.amount)
     row.amount_paid = _amount(order.amount_paid)
     return order_removed, {"order": order}
+
+
+def _store_error(row: RemovedOrder, error: Exception) -> _Announcement:
+    """Store what the error means for the row."""
+    message = str(error)
+    if isinstance(error, OrderNotFound):
+        _finish(row, State.UNKNOWN)
+    elif isinstance(error, InvalidRequest):
+        row.state = State.FAILED
+        row.last_error = message
+        row.next_attempt_at = None
+        logger.error("Komfortkasse refused to remove order %s: %s", row, message)
+        return removal_failed, {"error": error}
+    elif isinstance(error, ServiceUnavailable) and error.retry_after:
+        _postpone(row, message, seconds=error.retry_after)
+    elif isinstance(error, KomfortkasseError):
+        _postpone(row, message)
+    else:
+        logger.error("Removing order %s failed unexpectedly", row, exc_info=error)
+        _postpone(row, f"Unexpected {type(error).__name__}: {message}")
+    return None
 
 
 def _finish(row: RemovedOrder, state: State) -> None:
@@ -373,7 +379,7 @@ def _postpone(row: RemovedOrder, error: str, seconds: float | None = None) -> No
         # Jitter, or all the rows of an outage would come back in one moment.
         seconds = random.uniform(longest / 2, longest)  # noqa: S311
     row.last_error = error
-    row.next_attempt_at = timezone.now() + timedelta(seconds=seconds)
+    row.next_attempt_at = timezone.now() + timedelta(seconds=min(seconds, LONGEST_RETRY))
 
 
 def _storable(text: str | None, name: str) -> str:

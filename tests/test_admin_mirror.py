@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 import requests
-from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.models import CHANGE, LogEntry, LogEntryManager
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test import Client
@@ -777,6 +777,16 @@ class TestTryAgain:
         assert told.startswith(
             "Komfortkasse: 1 is still to be sent: Komfortkasse asked for a pause"
         )
+
+    def test_that_cannot_be_logged_is_not_tried(self, staff, make, komfortkasse, monkeypatch):
+        row = make(state="failed", next_attempt_at=None)
+        monkeypatch.setattr(LogEntryManager, "log_actions", lambda *args: {}["no log"])
+
+        with pytest.raises(KeyError):
+            staff.post(url("try_again", row))
+
+        assert RemovedOrder.objects.failed().get() == row
+        assert komfortkasse.numbers == []
 
     def test_of_a_shop_that_is_not_in_the_settings_any_more(self, staff, make, komfortkasse):
         done = self.post(staff, make(shop="gone", state="failed"), make(state="pending"))

@@ -129,6 +129,61 @@ def test_that_has_to_end_asks_no_more_for_fewer_orders(komfortkasse, fail, monke
         assert RemovedOrder.objects.due().filter(attempts=0, last_error="").count() == 20
 
 
+def test_whose_time_runs_out_gives_the_orders_back(komfortkasse, fail, monkeypatch):
+    """They are not to blame for a budget that is spent."""
+    fail(ZeroDivisionError())
+    monkeypatch.setattr(runs.Run, "_patience", lambda run: time.monotonic() - 1)
+    looked_up = []
+    in_use = orders.in_use
+
+    def slow_in_use(*args, **kwargs):
+        looked_up.append(args)
+        time.sleep(0.3)
+        return in_use(*args, **kwargs)
+
+    monkeypatch.setattr(orders, "in_use", slow_in_use)
+
+    push(budget=0.2)
+
+    assert len(looked_up) == 1
+    assert RemovedOrder.objects.due().filter(attempts=0, last_error="").count() == 20
+
+
+@pytest.mark.parametrize("when", range(1, 9))
+def test_is_never_left_out_for_what_is_sent(komfortkasse, configure, when):
+    """Whenever it is that ``should_stop`` says so, and were it but once."""
+    configure(CONCURRENCY=1)
+    asked = []
+
+    def should_stop():
+        asked.append(None)
+        return len(asked) == when
+
+    push(should_stop=should_stop)
+
+    alive = set(Order.objects.values_list("number", flat=True))
+    assert not alive & set(komfortkasse.numbers)
+
+
+def test_that_takes_too_long_sends_nothing(komfortkasse, configure, monkeypatch):
+    """What was looked up would be sent when it is another worker's."""
+    configure(DEADLINE=0.1)
+    in_use = orders.in_use
+
+    def slow_in_use(*args, **kwargs):
+        time.sleep(0.4)
+        return in_use(*args, **kwargs)
+
+    Order.objects.all()._raw_delete("default")
+    monkeypatch.setattr(orders, "in_use", slow_in_use)
+
+    result = push()
+
+    assert "takes too long" in result.stopped["default"]
+    assert komfortkasse.numbers == []
+    assert RemovedOrder.objects.due().filter(attempts=0).count() == 20
+
+
 def test_without_a_database_keeps_no_other_shop_waiting(komfortkasse, configure, fail, monkeypatch):
     """That of a shop's orders may be down while that of the mirror is not."""
     asked = fail(OperationalError("connection refused"))

@@ -9,6 +9,7 @@ from django.db import OperationalError, ProgrammingError
 from komfortkasse_django import orders, runs
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.removals import push
+from tests.komfortkasse import error
 from tests.mirror import due
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -59,6 +60,31 @@ def test_does_not_wait_once_it_is_told_to_end(komfortkasse, locked, module, name
     assert len(calls) == 2
     assert komfortkasse.numbers == []
     assert RemovedOrder.objects.due().filter(attempts=0, last_error="").count() == 1
+
+
+def test_tells_that_it_could_not_claim(locked, monkeypatch):
+    due("1001")
+    monkeypatch.setattr(runs, "_LEASE_MARGIN", 0.1)
+    locked(runs, "claim", times=1000)
+
+    with pytest.raises(OperationalError):
+        push()
+
+
+def test_settles_what_was_answered_beside_a_pause_that_cannot_be_written(
+    komfortkasse, configure, monkeypatch
+):
+    configure(CONCURRENCY=1)
+    monkeypatch.setattr(runs, "_LINGER", 1.0)
+    due("1001", "1002")
+    komfortkasse.answers["1002"] = error(429, "slow down", **{"Retry-After": "60"})
+    monkeypatch.setattr(runs.Run, "_pause", lambda run, seconds: raise_locked())
+
+    with pytest.raises(OperationalError):
+        push()
+
+    assert RemovedOrder.objects.removed().get().order_number == "1001"
+    assert "slow down" in RemovedOrder.objects.pending().get().last_error
 
 
 def test_settles_what_was_answered_meanwhile(komfortkasse, configure, monkeypatch):

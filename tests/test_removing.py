@@ -98,6 +98,24 @@ class TestOrders:
 
         assert recorded() == [("default", str(order.id))]
 
+    def test_an_evaluated_queryset_whose_orders_it_would_not_find_again(self):
+        Order.objects.bulk_create(Order(number=number) for number in ("1001", "1002"))
+        orders = Order.objects.filter(cancelled=False)
+        for order in orders:
+            order.cancelled = True
+            order.save()
+
+        remove(orders)
+
+        assert recorded() == [("default", "1001"), ("default", "1002")]
+
+    def test_one_of_which_a_proxy_is_the_order_model(self, configure):
+        configure(ORDER_MODEL="shop.ArchivedOrder")
+
+        remove(Order.objects.create(number="1001"))
+
+        assert recorded() == [("default", "1001")]
+
     @isolate_apps("tests.shop")
     def test_one_that_yields_its_lines(self):
         class IterableOrder(Order):

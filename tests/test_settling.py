@@ -108,9 +108,18 @@ def test_goes_on_after_an_answer_that_took_as_long_as_a_lease(
     configure(CONCURRENCY=1, DEADLINE=0.2)
     due("1001", "1002", "1003", "1004")
     before(lambda number: time.sleep(0.4) if number == "1001" else None)
+    claim, claimed = runs.claim, []
+
+    def claim_and_tell(*args, **kwargs):
+        leases, more = claim(*args, **kwargs)
+        claimed.append(len(leases))
+        return leases, more
+
+    monkeypatch.setattr(runs, "claim", claim_and_tell)
 
     result = push()
 
+    assert claimed[:2] == [4, 3]
     assert result.states == {"removed": 4}
     assert result.stopped == {}
     assert set(RemovedOrder.objects.values_list("attempts", flat=True)) == {1}
