@@ -3,7 +3,7 @@
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import router
@@ -62,7 +62,7 @@ class Command(BaseCommand):
             return
         count = 0
         try:
-            for deleted in _delete(rows, before):
+            for deleted in _delete(rows):
                 count += deleted
         finally:
             text = npgettext(
@@ -75,12 +75,9 @@ class Command(BaseCommand):
                 self.stdout.write(text % {"count": count})
 
 
-def _delete(rows: RemovedOrderQuerySet, before: datetime) -> Iterator[int]:
+def _delete(rows: RemovedOrderQuerySet) -> Iterator[int]:
     """Delete ``rows`` in short transactions and yield how many each of them deleted."""
-    # No further than to what was asked for by then, or MySQL would have a deletion by a range of
-    # keys wait for rows that the shop has not committed yet.
-    old = RemovedOrder.objects.using(rows.db).filter(created_at__lt=before)
-    by_key = old.order_by("pk").values_list("pk", flat=True)
+    by_key = RemovedOrder.objects.using(rows.db).order_by("pk").values_list("pk", flat=True)
     done = 0
     while True:
         started = time.monotonic()
