@@ -357,7 +357,7 @@ class Shop(RuleBasedStateMachine):
         until = silent_until()
         if until != silent:
             [seconds] = pauses
-            assert started < until - min(seconds, HOUR) < self.now
+            assert started < until - min(seconds, HOUR) <= self.now
 
     # The steps
 
