@@ -10,7 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 # The others are read by these, and by pip.
-SCRIPTS = sorted(path.name for path in (ROOT / "script").iterdir() if not path.suffix)
+SCRIPTS = sorted(
+    path.name for path in (ROOT / "script").iterdir() if path.is_file() and not path.suffix
+)
 
 each_script = pytest.mark.parametrize("name", SCRIPTS)
 

@@ -399,7 +399,9 @@ def test_the_limit_of_a_body(size, encoding):
 
 
 def test_too_large_headers_are_called_so():
-    with Server(first(repeated(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 8 * MIB))) as server:
+    # Few and large, or a newer http.client takes offence at their number first.
+    part = b"HTTP/1.1 100 Continue\r\nX-Padding: %b\r\n\r\n" % (b"x" * 60_000)
+    with Server(first(repeated(b"", part, 8 * MIB))) as server:
         assert "too large" in str(failure(client_of(server)))
 
 
