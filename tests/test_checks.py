@@ -125,6 +125,10 @@ def test_e002_alias(check, setting):
     assert [number for number, _ in check(setting)] == ["E002"]
 
 
+def test_the_longest_alias(check):
+    assert check({"a" * 255: GOOD}) == []
+
+
 @pytest.mark.parametrize("options", [None, KEY, [], 5])
 def test_e016_no_options(check, options):
     [(number, text)] = check({"default": options})

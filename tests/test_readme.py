@@ -11,6 +11,7 @@ from django.utils import translation
 from django.utils.translation import gettext, pgettext
 from docutils import nodes
 
+from komfortkasse_django import checks
 from komfortkasse_django.conf import Shop
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.schema import PaymentStatus
@@ -65,6 +66,13 @@ def test_knows_all_settings():
             assert defaults[key] == ""
         else:
             assert ast.literal_eval(default) == defaults[key]
+
+
+def test_knows_the_limits_of_all_settings():
+    meanings = {key: meaning for key, _, meaning in rows("Key")}
+
+    for key, (_, what) in checks._VALUES.items():
+        assert set(re.findall(r"\d+", what)) <= set(re.findall(r"\d+", meanings[key])), key
 
 
 def test_knows_all_commands_with_all_options():

@@ -106,6 +106,14 @@ def test_uses_the_backend_and_queue_of_the_shop(enqueued, configure):
     assert (result.backend, result.task.queue_name) == ("slow", "shop")
 
 
+def test_enqueues_also_where_nothing_may_be_sent_in_process(enqueued, configure):
+    configure(REQUEST_BUDGET=0)
+
+    Order.objects.create(number="1001").delete()
+
+    assert len(enqueued()) == 1
+
+
 def test_broker_that_is_down_costs_the_shop_nothing(enqueued, configure, caplog):
     configure(TASK_BACKEND="down")
 
