@@ -98,6 +98,12 @@ class TestMonitoring:
 
         assert self.by_cron(project).startswith("PROBLEM: 1 was refused by Komfortkasse")
 
+    def test_cron_writes_it_in_german(self, project, pending):
+        project.add_settings('LANGUAGE_CODE = "de"')
+        project.run('RemovedOrder.objects.update(state="failed", next_attempt_at=None)')
+
+        assert self.by_cron(project).startswith("PROBLEM: 1 wurde von Komfortkasse abgelehnt")
+
 
 class TestExitCodes:
     COMMANDS = ("push", "remove 9", "prune --older-than 1", "status")
