@@ -203,6 +203,13 @@ class TestMirrorElsewhere:
 
         assert not RemovedOrder.objects.using("other").exists()
 
+    def test_has_no_rows_for_remove_to_return(self, komfortkasse):
+        order = Order.objects.create(number="1001")
+
+        assert removals.remove(order) == []
+
+        assert RemovedOrder.objects.using("other").get().state == "removed"
+
     def test_supersedes_by_the_orders_where_they_are(self, komfortkasse):
         with transaction.atomic():
             Order.objects.create(number="1001").delete()

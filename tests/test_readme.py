@@ -16,7 +16,7 @@ from komfortkasse_django.conf import Shop
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.schema import PaymentStatus
 from komfortkasse_django.troubles import TROUBLES
-from tests.readme import README, document, recipe, recipes
+from tests.readme import README, document, recipe, recipes, section
 
 ROOT = Path(__file__).parent.parent
 GERMAN = ROOT / "README.de.rst"
@@ -183,6 +183,14 @@ def test_knows_all_checks():
 def is_given(call):
     """Whether the first argument is written there."""
     return isinstance(call.args[0], ast.Constant)
+
+
+def test_names_all_that_is_stored():
+    (stored,) = section("What is stored, and what is not").findall(nodes.block_quote)
+    text = " ".join(stored.astext().split())
+
+    for field in RemovedOrder._meta.fields[1:]:  # without the primary key
+        assert str(field.verbose_name).removesuffix(" at") in text
 
 
 @pytest.mark.parametrize("path", [README, GERMAN], ids=lambda path: path.name)

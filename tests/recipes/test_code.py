@@ -26,7 +26,7 @@ def test_client(capsys):
             ],
         )
 
-        recipe("Ask Komfortkasse yourself").run({})
+        recipe("Call Komfortkasse yourself").run({})
 
     assert capsys.readouterr().out == "DISAPPEARED 22.38 [Decimal('20'), Decimal('2.38')]\n"
 
