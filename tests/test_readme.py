@@ -240,6 +240,7 @@ class TestGerman:
         ("context", "word"),
         [
             (None, "Remove from Komfortkasse"),
+            (None, "Remove selected %(verbose_name_plural)s from Komfortkasse"),
             (None, "Can remove orders from Komfortkasse"),
             ("komfortkasse", "Try again"),
             ("komfortkasse", "refund needed"),
@@ -250,7 +251,7 @@ class TestGerman:
 
         with translation.override("de"):
             word = pgettext(context, word) if context else gettext(word)
-        assert f"„{word}“" in text
+        assert f"„{word % {'verbose_name_plural': 'Bestellungen'}}“" in text
 
     def test_names_all_that_is_stored(self):
         text = document(GERMAN).astext()
