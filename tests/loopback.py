@@ -5,6 +5,7 @@ import json
 import socket
 import ssl
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Self
 from urllib.parse import unquote
@@ -167,3 +168,29 @@ def once(data: bytes) -> Callable[[Connection], None]:
             connection.send(data)
 
     return script
+
+
+class Komfortkasse:
+    """Knows every order and counts what arrives; the hooks are called with each order number.
+
+    ``serve`` is the script of its server.
+    """
+
+    def __init__(self) -> None:
+        self.numbers: list[str] = []
+        self.on_connect: Callable[[], None] = lambda: None
+        self.on_request: Callable[[str], bytes | None] = lambda number: None
+        self.on_answered: Callable[[str], None] = lambda number: None
+
+    @property
+    def counts(self) -> Counter[str]:
+        return Counter(self.numbers)
+
+    def serve(self, connection: Connection) -> None:
+        self.on_connect()
+        while head := connection.read_request():
+            number = number_in(head)
+            self.numbers.append(number)
+            answer = self.on_request(number) or http_answer(order_json(number=number))
+            connection.send(answer)
+            self.on_answered(number)

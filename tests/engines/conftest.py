@@ -5,17 +5,17 @@ services are.
 """
 
 import os
-import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from django.db import connection
 
-from tests.engines.harness import ENGINES, Engine, Process
-from tests.loopback import Server
-from tests.processes.harness import Komfortkasse
+from tests.engines.harness import ENGINES, Engine
+from tests.loopback import Komfortkasse, Server
+from tests.running import Process, starting
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -49,20 +49,9 @@ def komfortkasse(environment) -> Iterator[Komfortkasse]:
 
 @pytest.fixture
 def start(environment, engine, tmp_path) -> Iterator[Callable[..., Process]]:
-    """Start ``python -m ARGUMENTS``; what still runs after the test is killed."""
-    started: list[Process] = []
-
-    def start(*arguments: str, **extra: str) -> Process:
-        path = tmp_path / f"process-{len(started)}.log"
-        process = Process(arguments, {**environment, **extra}, path)
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.kill_all()
-        sys.stdout.write(process.log)  # shown where the test failed
+    """Start ``python -m ARGUMENTS``."""
+    with starting(environment, tmp_path) as start:
+        yield partial(start, "-m")
 
 
 @pytest.fixture
@@ -71,7 +60,7 @@ def finish(start) -> Callable[..., Process]:
 
     def finish(*arguments: str, **extra: str) -> Process:
         process = start(*arguments, **extra)
-        assert process.wait(300) == 0, process.log
+        assert process.ended(300) == 0, process.log
         return process
 
     return finish

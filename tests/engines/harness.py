@@ -1,49 +1,16 @@
-"""Processes, and what each task engine keeps in its broker."""
+"""How each task engine is run, and what it keeps in its broker."""
 
 import json
-import os
 import pickle
 import shlex
-import signal
-import subprocess
-import sys
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from django.db import connection
 
 from tests.readme import Recipe, recipe
-
-ROOT = Path(__file__).parents[2]
-
-
-class Process(subprocess.Popen):
-    """A running ``python -m ARGUMENTS`` with all that it starts; ``log`` is what they wrote."""
-
-    def __init__(self, arguments: Sequence[str], environment: dict[str, str], path: Path) -> None:
-        self._path = path
-        with path.open("wb") as file:
-            super().__init__(
-                [sys.executable, "-m", *arguments],
-                cwd=ROOT,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    @property
-    def log(self) -> str:
-        return self._path.read_text()
-
-    def kill_all(self) -> None:
-        """SIGKILL for it and all that it started."""
-        os.killpg(self.pid, signal.SIGKILL)
-        self.wait()
 
 
 @dataclass

@@ -1,7 +1,6 @@
 """The same promises for each engine, with its own broker and its own worker."""
 
 import os
-import signal
 import socket
 import threading
 from urllib.parse import urlsplit
@@ -11,7 +10,8 @@ from django.conf import settings
 from django.db import connection
 
 from komfortkasse_django.models import RemovedOrder
-from tests.processes.harness import states, until
+from tests.mirror import states
+from tests.running import end, until
 from tests.shop.models import Event, Line, Order
 
 MANY = 10_000
@@ -70,8 +70,7 @@ def test_each_removal_arrives_once(engine, start, finish, komfortkasse, count):
     assert komfortkasse.counts == dict.fromkeys(NUMBERS[:count], 1)
     until(lambda: engine.payloads() == [])
 
-    os.kill(worker.pid, signal.SIGTERM)
-    assert worker.wait(60) == 0, worker.log
+    end(worker, 60)
     assert "Traceback" not in worker.log
     assert set(komfortkasse.counts.values()) == {1}
 
@@ -117,16 +116,14 @@ def test_killed_worker_loses_nothing(engine, start, finish, komfortkasse):
     watcher = start("django", "komfortkasse_push", "--watch", "0.5")
 
     until(lambda: states() == {"removed": SOME}, 60)
-    os.kill(watcher.pid, signal.SIGTERM)
-    assert watcher.wait(60) == 0, watcher.log
+    end(watcher, 60)
     assert set(komfortkasse.counts) == set(NUMBERS[:SOME])
 
     # The tasks that were left find nothing to do.
     before = len(komfortkasse.numbers)
     worker = start(*engine.worker)
     until(lambda: engine.payloads() == [])
-    os.kill(worker.pid, signal.SIGTERM)
-    assert worker.wait(60) == 0, worker.log
+    end(worker, 60)
     assert len(komfortkasse.numbers) == before
     assert states() == {"removed": SOME}
 
@@ -136,7 +133,7 @@ def test_checks(finish, komfortkasse, start):
 
     for wrong, message in (("TASK_BACKEND", "E014"), ("TASK_QUEUE", "E015")):
         process = start("django", "check", **{wrong: "nowhere"})
-        assert process.wait(60) == 1
+        assert process.ended() == 1
         assert f"komfortkasse_django.{message}" in process.log
 
 

@@ -9,7 +9,8 @@ from django.db import connection
 
 from komfortkasse_django.models import RemovedOrder
 from tests.engines.test_engines import delete, place
-from tests.processes.harness import states, until
+from tests.mirror import states
+from tests.running import until
 
 
 def only(engine):

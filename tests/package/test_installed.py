@@ -3,7 +3,7 @@
 import pytest
 from docutils import nodes
 
-from tests.loopback import Connection, Server, http_answer, number_in, order_json
+from tests.loopback import Komfortkasse, Server
 from tests.package.conftest import ROOT, run
 from tests.readme import recipe, section
 
@@ -53,15 +53,9 @@ def commands() -> list[list[str]]:
     return [each.astext().split() for each in begun if isinstance(each, nodes.literal)]
 
 
-def confirm(connection: Connection) -> None:
-    """Confirm every removal, as Komfortkasse does."""
-    while head := connection.read_request():
-        connection.send(http_answer(order_json(number=number_in(head))))
-
-
 @pytest.fixture
 def komfortkasse():
-    with Server(confirm) as server:
+    with Server(Komfortkasse().serve) as server:
         yield server
 
 

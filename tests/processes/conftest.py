@@ -6,15 +6,14 @@ SQLite.
 
 import json
 import os
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from django.db import connection
 
-from tests.loopback import Server
-from tests.processes.harness import Komfortkasse, Process, set_journal
+from tests.loopback import Komfortkasse, Server
+from tests.running import Process, starting
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -53,6 +52,12 @@ def sqlite(request, transactional_db, environment) -> Iterator[None]:
     set_journal("delete")
 
 
+def set_journal(mode: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"PRAGMA journal_mode={mode}")
+        assert cursor.fetchone() == (mode,)
+
+
 @pytest.fixture
 def komfortkasse(environment) -> Iterator[Komfortkasse]:
     komfortkasse = Komfortkasse()
@@ -84,26 +89,15 @@ def environment(database) -> dict[str, str]:
 
 @pytest.fixture
 def run(environment, tmp_path) -> Iterator[Callable[..., Process]]:
-    """Start ``python ARGUMENTS``, or ``django-admin komfortkasse_push ARGUMENTS`` by ``push``."""
-    started: list[Process] = []
-
-    def run(*arguments: str, **extra: str) -> Process:
-        process = Process(
-            list(arguments), {**environment, **extra}, tmp_path / f"process-{len(started)}.log"
-        )
-        started.append(process)
-        return process
-
-    yield run
-    for process in started:
-        if process.poll() is None:
-            process.send_signal(signal.SIGCONT)
-            process.kill()
-            process.wait()
+    """Start ``python ARGUMENTS``."""
+    with starting(environment, tmp_path) as run:
+        yield run
 
 
 @pytest.fixture
 def push(run) -> Callable[..., Process]:
+    """Start ``django-admin komfortkasse_push ARGUMENTS``."""
+
     def push(*arguments: str, **extra: str) -> Process:
         return run("-W", "error", "-m", "django", "komfortkasse_push", *arguments, **extra)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from django.db import Error, connection
 
-from tests.processes.harness import until
+from tests.running import until
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from komfortkasse_django.models import RemovedOrder
 from tests.loopback import http_answer, order_json
-from tests.processes.harness import numbers, record, states, until
+from tests.mirror import due, numbers, states
+from tests.running import until
 
 CONCURRENCY = 4
 OPTIONS = json.dumps({"DEADLINE": 0.25, "CONCURRENCY": CONCURRENCY})
@@ -62,7 +63,7 @@ def test_killed_at_chosen_moments(komfortkasse, push):
         ("on_answered", 30),  # answered while others are settled
     ] * 2
     count = 60 * len(moments)
-    record(numbers(count))
+    due(*numbers(count))
     killer = Killer()
     may_be_sent_again = 0
 
@@ -83,7 +84,7 @@ def test_killed_at_chosen_moments(komfortkasse, push):
 
 def test_killed_at_random_moments(komfortkasse, push):
     count, kills = 4000, 12  # more than the killed workers claim
-    record(numbers(count))
+    due(*numbers(count))
     komfortkasse.on_request = lambda number: time.sleep(LATENCY)
     settled = []
 
@@ -107,7 +108,7 @@ def test_killed_at_random_moments(komfortkasse, push):
 
 
 def test_worker_that_lost_its_lease_changes_nothing(komfortkasse, push):
-    record(["1001"])
+    due("1001")
     is_called, may_answer = threading.Event(), threading.Event()
 
     def hold(number: str) -> bytes:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.processes.harness import numbers, record, states
+from tests.mirror import due, numbers, states
 
 WORKERS = 4
 ROWS = 2000
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("sqlite")
 
 
 def test_each_removal_arrives_once(komfortkasse, push):
-    record(numbers(ROWS))
+    due(*numbers(ROWS))
 
     workers = [push() for _ in range(WORKERS)]
 

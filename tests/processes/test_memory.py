@@ -3,14 +3,14 @@
 import time
 from pathlib import Path
 
-from tests.processes.harness import numbers, record
+from tests.mirror import due, numbers
 
 MIB = 1024  # KiB
 
 
 def peak(push, rows: int) -> int:
     """The most memory that draining ``rows`` takes, in KiB."""
-    record(numbers(rows))
+    due(*numbers(rows))
     worker = push()
     # Not the resource usage of a child that has ended: that counts its parent's memory, too.
     status = Path(f"/proc/{worker.pid}/status")

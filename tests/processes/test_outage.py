@@ -1,13 +1,13 @@
 """An outage costs a handful of requests per run, and then the backlog drains in due order."""
 
 from komfortkasse_django.models import RemovedOrder
-from tests.processes.harness import numbers, record, states
+from tests.mirror import due, numbers, states
 
 ROWS = 10_000
 
 
 def test_outage_and_its_end(komfortkasse, push, environment):
-    record(numbers(ROWS))
+    due(*numbers(ROWS))
     url, environment["API_URL"] = environment["API_URL"], "http://127.0.0.1:9/api/v2"
 
     for _ in range(3):

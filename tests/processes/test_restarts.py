@@ -12,8 +12,9 @@ from django.core.management import call_command
 from django.db import connection, connections
 
 from komfortkasse_django.models import RemovedOrder
-from tests.processes.harness import end, numbers, record, states, until
+from tests.mirror import due, numbers, states
 from tests.processes.servers import PRODUCTS, DatabaseServer
+from tests.running import end, until
 
 ROWS = 700
 CLAIMED = 128  # rows, at most, for four calls in flight
@@ -57,7 +58,7 @@ def database(server, django_db_blocker) -> Iterator[None]:
 
 @pytest.fixture
 def worker(komfortkasse, push):
-    record(numbers(ROWS))
+    due(*numbers(ROWS))
     komfortkasse.on_request = lambda number: time.sleep(0.02)
     return push("--watch", "0.5", OPTIONS=json.dumps({"DEADLINE": 2, "CONCURRENCY": 4}))
 
@@ -103,14 +104,14 @@ def test_loses_a_round_when_it_stays_away(server, interrupt, komfortkasse, worke
 
 def test_goes_on_when_nothing_was_due(server, interrupt, komfortkasse, push):
     first, *others = numbers(4)
-    record([first])
+    due(first)
     worker = push("--watch", "0.5", PERSISTENT="1")
     until(lambda: states() == {"removed": 1})
 
     for number in others:
         interrupt()
         server.start()
-        record([number])
+        due(number)
         until(lambda: not states()["pending"])
 
     end(worker)

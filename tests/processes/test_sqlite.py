@@ -1,12 +1,11 @@
 """SQLite: the shop writes while workers write, and nobody hears "database is locked"."""
 
-import signal
-
 import pytest
 from django.db import connection
 
 from komfortkasse_django.models import RemovedOrder
-from tests.processes.harness import states, until
+from tests.mirror import states
+from tests.running import end, until
 from tests.shop.models import Order
 
 pytestmark = [
@@ -31,8 +30,7 @@ def test_deletes_beside_two_workers(komfortkasse, environment, push, run, way):
         assert shop.log == "[]"
     until(lambda: states() == {"removed": ORDERS})
     for worker in workers:
-        worker.send_signal(signal.SIGTERM)
-        assert worker.ended() == 0
+        end(worker, 60)
         assert "locked" not in worker.log
     assert not Order.objects.exists()
     assert set(komfortkasse.counts.values()) == {1}

@@ -11,7 +11,8 @@ from django.db import connection
 
 from komfortkasse_django.models import RemovedOrder
 from tests.loopback import http_answer, order_json
-from tests.processes.harness import end, numbers, record, states, until
+from tests.mirror import due, numbers, states
+from tests.running import end, until
 
 on_a_server = pytest.mark.skipif(
     connection.vendor == "sqlite", reason="SQLite has no connections that could break"
@@ -32,7 +33,7 @@ def execute(sql: str) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("arguments", [("--watch", "600"), ()])
 def test_ends_with_the_calls_in_flight_settled(komfortkasse, push, number, arguments):
-    record(numbers(300))
+    due(*numbers(300))
     may_answer = threading.Event()
     komfortkasse.on_request = lambda number: may_answer.wait(10) and None
     worker = push(*arguments)
@@ -52,7 +53,7 @@ def test_ends_with_the_calls_in_flight_settled(komfortkasse, push, number, argum
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_ends_while_it_waits(komfortkasse, push, number):
-    record(["1001"])
+    due("1001")
     worker = push("--watch", "600")
     until(lambda: states() == {"removed": 1})
     time.sleep(0.5)
@@ -65,7 +66,7 @@ def test_ends_while_it_waits(komfortkasse, push, number):
 def test_sends_what_becomes_due(komfortkasse, push):
     worker = push("--watch", "0.2")
     for number in numbers(5):
-        record([number])
+        due(number)
         until(lambda number=number: number in komfortkasse.numbers, 20)
 
     until(lambda: states() == {"removed": 5})
@@ -74,7 +75,7 @@ def test_sends_what_becomes_due(komfortkasse, push):
 
 @on_a_server
 def test_survives_broken_connections_at_work(komfortkasse, push):
-    record(numbers(1000))
+    due(*numbers(1000))
     komfortkasse.on_request = lambda number: time.sleep(0.005)
     workers = [push("--watch", "0.2") for _ in range(2)]
     until(lambda: len(komfortkasse.numbers) > 50)
@@ -98,7 +99,7 @@ def test_survives_broken_connections_at_work(komfortkasse, push):
 def test_survives_broken_connections_while_it_waits(komfortkasse, push):
     worker = push("--watch", "0.5", PERSISTENT="1")
     for number in numbers(4):
-        record([number])
+        due(number)
         until(lambda number=number: number in komfortkasse.numbers, 20)
         until(lambda: not RemovedOrder.objects.pending().exists())
         assert break_connections()
@@ -128,7 +129,7 @@ def break_connections() -> int:
 
 @pytest.mark.parametrize("kind", ["function", "partial"])
 def test_survives_receivers_that_fail(komfortkasse, push, kind):
-    record(numbers(100))
+    due(*numbers(100))
     worker = push("--watch", "0.2", RECEIVER=kind)
 
     until(lambda: states() == {"removed": 100})
@@ -139,8 +140,8 @@ def test_survives_receivers_that_fail(komfortkasse, push, kind):
 
 
 def test_survives_an_alias_that_is_gone(komfortkasse, push):
-    record(numbers(10), shop="gone")
-    record([f"A{number}" for number in numbers(10)])
+    due(*numbers(10), shop="gone")
+    due(*(f"A{number}" for number in numbers(10)))
     worker = push("--watch", "0.2")
 
     until(lambda: states() == {"removed": 10, "pending": 10})
@@ -172,7 +173,7 @@ def refusal():
 
 
 def test_survives_rows_that_cannot_be_stored(komfortkasse, push, refusal):
-    record(numbers(100))
+    due(*numbers(100))
     komfortkasse.on_request = lambda number: http_answer(
         order_json(number=number, referenceNumber="refused" if number == "1002" else "K1234A")
     )
@@ -197,7 +198,7 @@ def test_survives_characters_that_mysql_cannot_store(komfortkasse, push):
     column = f"ALTER TABLE {TABLE} MODIFY reference_number varchar(255) CHARACTER SET "
     execute(column + "utf8mb3 NOT NULL DEFAULT ''")
     try:
-        record(numbers(20))
+        due(*numbers(20))
         komfortkasse.on_request = lambda number: http_answer(
             order_json(number=number, referenceNumber="K😀" if number == "1002" else "K1234A")
         )
@@ -222,14 +223,14 @@ def test_survives_a_table_that_is_not_there_without_spinning(komfortkasse, push)
         assert 1 <= rounds <= (time.monotonic() - started) / 0.5 + 1
     finally:
         execute(f"ALTER TABLE elsewhere RENAME TO {TABLE}")
-    record(["1001"])
+    due("1001")
     until(lambda: states() == {"removed": 1})
     end(worker)
 
 
 def test_does_not_spin_while_komfortkasse_is_down(push, environment):
     environment["API_URL"] = "http://127.0.0.1:9/api/v2"
-    record(numbers(1000))
+    due(*numbers(1000))
     worker = push("--watch", "0.5")
     until(lambda: "left alone" in worker.log)
     time.sleep(3)

@@ -3,8 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.loopback import Server
-from tests.processes.harness import Komfortkasse
+from tests.loopback import Komfortkasse, Server
 from tests.recipes.project import Project
 
 

@@ -7,8 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.loopback import Server
-from tests.processes.harness import Komfortkasse
+from tests.loopback import Komfortkasse, Server
 from tests.readme import Recipe, recipe
 
 ROOT = Path(__file__).parents[2]

@@ -15,9 +15,9 @@ import pytest
 
 import komfortkasse_django
 from tests.loopback import http_answer
-from tests.processes.harness import until
 from tests.readme import recipe
 from tests.recipes.project import ROOT
+from tests.running import until
 
 DELETE = 'Order.objects.create(number="{0}"); Order.objects.get(number="{0}").delete()'
 
