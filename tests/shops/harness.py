@@ -15,6 +15,8 @@ import pytest
 
 from tests.loopback import Connection, Server, http_answer, order_json
 
+pytest.register_assert_rewrite("tests.shops.order_admin")
+
 
 class Komfortkasse:
     """Answers after the contract and remembers what it was told.

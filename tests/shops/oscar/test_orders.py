@@ -1,9 +1,6 @@
 """Orders of an Oscar shop, placed by Oscar's own code and deleted in every way there is."""
 
 import pytest
-from django.contrib.admin.models import LogEntry
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Permission
 from django.contrib.sites.models import Site
 from django.core.management import call_command
 from django.db import connection, transaction
@@ -11,11 +8,10 @@ from oscar.core.loading import get_model
 from oscar.test import factories
 
 from komfortkasse_django.removals import remove
+from tests.shops.order_admin import OrderAdminTests, admin_url
 from tests.shops.page import Page
 
 Order = get_model("order", "Order")
-CHANGELIST = "/admin/order/order/"
-ACTION = "Remove selected Orders from Komfortkasse"
 
 
 @pytest.fixture
@@ -29,10 +25,6 @@ def place(komfortkasse):
         return order
 
     return place
-
-
-def change_page(order):
-    return f"/admin/order/order/{order.pk}/change/"
 
 
 def test_settings_are_right(komfortkasse):
@@ -208,8 +200,8 @@ def test_an_order_that_komfortkasse_does_not_know(place, komfortkasse, mirror):
 def test_an_outage(place, komfortkasse, mirror, staff, retry_now):
     order = place()
     komfortkasse.down = True
-    page = Page.open(staff, f"/admin/order/order/{order.pk}/delete/")
-    assert page.press("Yes, I\N{RIGHT SINGLE QUOTATION MARK}m sure").url == CHANGELIST
+    page = Page.open(staff, admin_url("delete", order.pk))
+    assert page.press("Yes, I\N{RIGHT SINGLE QUOTATION MARK}m sure").url == admin_url("changelist")
     assert not Order.objects.exists()
     assert mirror() == [(str(order.number), "pending")]
     komfortkasse.reset()
@@ -262,69 +254,23 @@ def test_a_cancellation_that_is_rolled_back(place, komfortkasse, mirror):
 def test_deleting_in_the_admin(place, told, staff):
     order = place()
     page = (
-        Page.open(staff, change_page(order))
+        Page.open(staff, admin_url("change", order.pk))
         .follow("Delete")
         .press("Yes, I\N{RIGHT SINGLE QUOTATION MARK}m sure")
     )
-    assert page.url == CHANGELIST
+    assert page.url == admin_url("changelist")
     told(order.number)
 
 
 def test_deleting_many_in_the_admin(place, told, staff):
     numbers = [place().number for _ in range(3)]
-    page = Page.open(staff, CHANGELIST).act("Delete selected Orders", Order.objects.all())
+    page = Page.open(staff, admin_url("changelist")).act(
+        "Delete selected Orders", Order.objects.all()
+    )
     page.press("Yes, I\N{RIGHT SINGLE QUOTATION MARK}m sure")
     assert not Order.objects.exists()
     told(*numbers)
 
 
-def test_the_button_in_the_admin(place, told, staff):
-    order = place()
-    page = Page.open(staff, change_page(order)).follow("Remove from Komfortkasse")
-    assert str(order) in page.text
-    page = page.press("Remove 1 order")
-    assert page.url == change_page(order)
-    assert "1 removed" in page.text
-    assert Order.objects.exists()
-    told(order.number, via="admin")
-    assert LogEntry.objects.get().get_edited_object() == order
-
-
-def test_the_action_in_the_admin(place, told, staff):
-    numbers = [place().number, place().number]
-    by_card = place("Credit card")
-    page = Page.open(staff, CHANGELIST).act(ACTION, Order.objects.all())
-    assert f"Not handled by Komfortkasse (1):\n    {by_card}" in page.text
-    page = page.press("Remove 2 orders")
-    assert page.url == CHANGELIST
-    assert "2 removed" in page.text
-    assert Order.objects.count() == 3
-    told(*numbers, via="admin")
-    assert LogEntry.objects.count() == 2
-
-
-def test_the_button_while_komfortkasse_is_down(place, staff, komfortkasse, mirror, retry_now):
-    order = place()
-    komfortkasse.down = True
-    page = Page.open(staff, change_page(order)).follow("Remove from Komfortkasse")
-    page.press("Remove 1 order")
-    assert mirror() == [(str(order.number), "pending")]
-    komfortkasse.reset()
-    retry_now()
-    assert komfortkasse.numbers == [str(order.number)]
-    assert mirror() == [(str(order.number), "removed")]
-
-
-def test_staff_without_the_permission(place, client, komfortkasse, mirror):
-    order = place()
-    user = get_user_model().objects.create_user("temp", "temp@example.org", "x", is_staff=True)
-    user.user_permissions.set(
-        Permission.objects.filter(codename__in=["view_order", "change_order", "delete_order"])
-    )
-    client.force_login(user)
-    page = Page.open(client, change_page(order))
-    assert "Remove from Komfortkasse" not in page.text
-    assert ACTION not in Page.open(client, CHANGELIST).text
-    url = change_page(order).replace("/change/", "/remove-from-komfortkasse/")
-    assert client.get(url).status_code == client.post(url).status_code == 403
-    assert komfortkasse.calls == mirror() == []
+class TestOrderAdmin(OrderAdminTests):
+    card = "Credit card"

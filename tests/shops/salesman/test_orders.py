@@ -5,9 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Permission
 from django.core.management import call_command
 from django.db import connection, transaction
 from django.test import Client
@@ -16,12 +14,10 @@ from salesman.core.utils import get_salesman_model
 
 from komfortkasse_django.removals import remove
 from shop.models import Product
+from tests.shops.order_admin import OrderAdminTests, admin_url
 from tests.shops.page import Page
 
 Order = get_salesman_model("Order")
-LABEL = Order._meta.label_lower.replace(".", "_")
-CHANGELIST = f"admin:{LABEL}_changelist"
-ACTION = "Remove selected Orders from Komfortkasse"
 
 
 @pytest.fixture
@@ -225,8 +221,8 @@ def test_a_cancellation_in_the_api(place, told, staff):
 
 def test_a_cancellation_in_the_admin(place, told, staff):
     order = place()
-    page = Page.open(staff, change_page(order)).press("Save", status="CANCELLED")
-    assert page.url == reverse(CHANGELIST)
+    page = Page.open(staff, admin_url("change", order.pk)).press("Save", status="CANCELLED")
+    assert page.url == admin_url("changelist")
     order.refresh_from_db()
     assert order.status == "CANCELLED"
     told(order.ref, via="code")
@@ -249,75 +245,23 @@ def test_another_status(place, komfortkasse, mirror):
 # The admin
 
 
-def change_page(order):
-    return reverse(f"admin:{LABEL}_change", args=[order.pk])
-
-
 def test_deleting_in_the_admin_stays_forbidden(place, staff, komfortkasse, mirror):
     order = place()
-    assert "Delete" not in Page.open(staff, change_page(order)).links
-    url = reverse(f"admin:{LABEL}_delete", args=[order.pk])
+    assert "Delete" not in Page.open(staff, admin_url("change", order.pk)).links
+    url = admin_url("delete", order.pk)
     assert staff.post(url, {"post": "yes"}).status_code == 403
     assert Order.objects.exists()
     assert komfortkasse.calls == mirror() == []
 
 
-def test_the_button_in_the_admin(place, told, staff):
-    order = place()
-    page = Page.open(staff, change_page(order)).follow("Remove from Komfortkasse")
-    assert str(order) in page.text
-    page = page.press("Remove 1 order")
-    assert page.url == change_page(order)
-    assert "1 removed" in page.text
-    assert Order.objects.exists()
-    told(order.ref, via="admin")
-    assert LogEntry.objects.get().get_edited_object() == order
-
-
-def test_the_action_in_the_admin(place, told, staff):
-    numbers = [place().ref, place().ref]
-    by_card = place("card")
-    page = Page.open(staff, reverse(CHANGELIST)).act(ACTION, Order.objects.all())
-    assert f"Not handled by Komfortkasse (1):\n    {by_card}" in page.text
-    page = page.press("Remove 2 orders")
-    assert page.url == reverse(CHANGELIST)
-    assert "2 removed" in page.text
-    assert Order.objects.count() == 3
-    told(*numbers, via="admin")
-    assert LogEntry.objects.count() == 2
-
-
-def test_the_button_while_komfortkasse_is_down(place, staff, komfortkasse, mirror, retry_now):
-    order = place()
-    komfortkasse.down = True
-    page = Page.open(staff, change_page(order)).follow("Remove from Komfortkasse")
-    page.press("Remove 1 order")
-    assert mirror() == [(str(order.ref), "pending")]
-    komfortkasse.reset()
-    retry_now()
-    assert komfortkasse.numbers == [str(order.ref)]
-    assert mirror() == [(str(order.ref), "removed")]
-
-
-def test_staff_without_the_permission(place, client, komfortkasse, mirror):
-    order = place()
-    user = get_user_model().objects.create_user("temp", "temp@example.org", "x", is_staff=True)
-    user.user_permissions.set(
-        Permission.objects.filter(codename__in=["view_order", "change_order", "delete_order"])
-    )
-    client.force_login(user)
-    page = Page.open(client, change_page(order))
-    assert "Remove from Komfortkasse" not in page.text
-    assert ACTION not in Page.open(client, reverse(CHANGELIST)).text
-    url = change_page(order).replace("/change/", "/remove-from-komfortkasse/")
-    assert client.get(url).status_code == client.post(url).status_code == 403
-    assert komfortkasse.calls == mirror() == []
+class TestOrderAdmin(OrderAdminTests):
+    card = "card"
 
 
 def test_salesman_s_own_refund_button_stays(place, staff):
     order = place("card")
     order.pay(order.total, "1", "card")
-    links = Page.open(staff, change_page(order)).links
+    links = Page.open(staff, admin_url("change", order.pk)).links
     assert links["Refund order"] == reverse("admin:salesman_order_refund", args=[order.pk])
     assert "Remove from Komfortkasse" in links
 
