@@ -27,6 +27,19 @@ class Times:
         """Return the median of the differences of the two in the same round, in seconds."""
         return statistics.median(times[variant] - times[reference] for times in self._rounds)
 
+    def cell(self, variant: str, reference: str, *, at_most: float | None = None) -> str:
+        """Return the ratio of the two in a cell, beside what the variant takes."""
+        beside = seconds(self.median(variant))
+        return cell(self.ratio(variant, reference), at_most=at_most, beside=beside)
+
+    def rate_cell(
+        self, variant: str, reference: str, count: int, *, at_least: float | None = None
+    ) -> str:
+        """Return the ratio of their rates in a cell, beside how many the variant does a second."""
+        # A rate is the inverse of a time.
+        ratio = self.ratio(reference, variant)
+        return cell(ratio, at_least=at_least, beside=f"{count / self.median(variant):,.0f}/s")
+
 
 def interleave(
     variants: Mapping[str, Callable[[], float]], *, rounds: int, warm_up: int = 1
@@ -79,11 +92,6 @@ def cell(
 def seconds(value: float) -> str:
     """Return a time in a unit that suits it."""
     return f"{_number(value)} s" if value >= 1 else f"{_number(value * 1000)} ms"
-
-
-def rate(count: float, value: float) -> str:
-    """Return how many there are per second."""
-    return f"{count / value:,.0f}/s"
 
 
 def _number(value: float) -> str:

@@ -11,7 +11,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from benchmarks.shop.models import Bare, Line, Order
-from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.models import RemovedOrder, get_field
 
 _BATCH = 1000
 
@@ -119,8 +119,7 @@ def _finished_row(names: list[str]) -> Callable[[int], str]:
 
 
 def _literal(name: str, value: Any) -> str:  # noqa: ANN401
-    field = next(each for each in RemovedOrder._meta.concrete_fields if each.name == name)
-    return f"'{field.get_db_prep_save(value, connection)}'"
+    return f"'{get_field(name).get_db_prep_save(value, connection)}'"
 
 
 def analyze() -> None:

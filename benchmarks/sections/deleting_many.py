@@ -10,7 +10,7 @@ from django.db.models.signals import post_delete, pre_delete
 from django.utils import timezone
 
 from benchmarks import rows
-from benchmarks.measuring import cell, interleave, seconds, timed
+from benchmarks.measuring import cell, interleave, timed
 from benchmarks.shop.models import Bare, Order
 
 TITLE = "Deleting many orders"
@@ -25,24 +25,20 @@ def measure(*, quick: bool) -> dict[str, str]:
         "none": lambda: _delete(count, rows.without_shop),
         "empty": lambda: _delete(count, empty_receiver),
         "ours": lambda: _delete(count, rows.shop),
-        "per row": lambda: _delete(count, receiver_that_inserts),
+        "per row": lambda: _delete(count, _receiver_that_inserts),
         "bare": lambda: _delete(count, empty_receiver, and_then=lambda: bulk_create(count)),
     }
     times = interleave(variants, rounds=2 if quick else 5)
-    inserts = count_inserts(count, rows.shop)
-    naive_inserts = count_inserts(count, receiver_that_inserts)
-
-    def ratio(variant: str, reference: str, at_most: float | None = None) -> str:
-        value = times.ratio(variant, reference)
-        return cell(value, at_most=at_most, beside=seconds(times.median(variant)))
+    inserts = _count_inserts(count, rows.shop)
+    naive_inserts = _count_inserts(count, _receiver_that_inserts)
 
     return {
-        f"{count:,} orders, without any receiver": ratio("none", "empty"),
-        "with an empty receiver": ratio("empty", "empty"),
-        "with this app": ratio("ours", "empty", _AT_MOST[connection.vendor]),
-        "with a receiver that inserts a row": ratio("per row", "empty"),
-        "with an empty receiver and one bulk_create()": ratio("bare", "empty"),
-        "with this app, over the line before": ratio("ours", "bare", 1.6),
+        f"{count:,} orders, without any receiver": times.cell("none", "empty"),
+        "with an empty receiver": times.cell("empty", "empty"),
+        "with this app": times.cell("ours", "empty", at_most=_AT_MOST[connection.vendor]),
+        "with a receiver that inserts a row": times.cell("per row", "empty"),
+        "with an empty receiver and one bulk_create()": times.cell("bare", "empty"),
+        "with this app, over the line before": times.cell("ours", "bare", at_most=1.6),
         "INSERTs of this app": cell(inserts, at_most=-(-count // _MIN_ORDERS_PER_INSERT)),
         "INSERTs of the receiver that inserts a row": cell(naive_inserts),
     }
@@ -55,7 +51,7 @@ def empty_receiver() -> Iterator[None]:
 
 
 @contextmanager
-def receiver_that_inserts() -> Iterator[None]:
+def _receiver_that_inserts() -> Iterator[None]:
     def insert(sender: type[Model], instance: Order, **kwargs: object) -> None:
         _bare(instance.number).save(force_insert=True)
 
@@ -104,7 +100,7 @@ def _delete(
         return timed(delete)
 
 
-def count_inserts(count: int, receivers: Callable[[], Any]) -> int:
+def _count_inserts(count: int, receivers: Callable[[], Any]) -> int:
     """Return how many INSERT statements the deletion of ``count`` orders sends."""
     statements: list[str] = []
 

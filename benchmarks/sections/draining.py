@@ -11,7 +11,7 @@ import requests
 from django.db import connection
 
 from benchmarks import rows
-from benchmarks.measuring import cell, interleave, rate, timed
+from benchmarks.measuring import interleave, timed
 from benchmarks.server import serving
 from komfortkasse_django import removals
 
@@ -45,19 +45,14 @@ def _at_once(*, count: int, rounds: int) -> dict[str, str]:
             rounds=rounds,
         )
 
-    def ratio(variant: str, at_least: float | None = None) -> str:
-        # The rate of one is the inverse of its time.
-        return cell(
-            times.ratio("requests", variant),
-            at_least=at_least,
-            beside=rate(count, times.median(variant)),
-        )
+    def compare(variant: str, at_least: float | None = None) -> str:
+        return times.rate_cell(variant, "requests", count, at_least=at_least)
 
     return {
-        "answers at once: a loop over requests.Session": ratio("requests"),
-        "answers at once: a loop over http.client": ratio("http.client"),
-        "answers at once, CONCURRENCY 4": ratio("four", _AT_ONCE[connection.vendor]),
-        "answers at once, CONCURRENCY 1": ratio("one"),
+        "answers at once: a loop over requests.Session": compare("requests"),
+        "answers at once: a loop over http.client": compare("http.client"),
+        "answers at once, CONCURRENCY 4": compare("four", _AT_ONCE[connection.vendor]),
+        "answers at once, CONCURRENCY 1": compare("one"),
     }
 
 
@@ -83,17 +78,14 @@ def _against_latency(
             warm_up=0,
         )
 
-    def ratio(variant: str, at_least: float | None = None) -> str:
-        return cell(
-            times.ratio("possible", variant),
-            at_least=at_least,
-            beside=rate(count, times.median(variant)),
-        )
-
     after = f"answers after {latency * 1000:.0f} ms"
     return {
-        f"{after}: {concurrency} threads with a requests.Session": ratio("requests"),
-        f"{after}, CONCURRENCY {concurrency}": ratio("ours", at_least),
+        f"{after}: {concurrency} threads with a requests.Session": times.rate_cell(
+            "requests", "possible", count
+        ),
+        f"{after}, CONCURRENCY {concurrency}": times.rate_cell(
+            "ours", "possible", count, at_least=at_least
+        ),
     }
 
 

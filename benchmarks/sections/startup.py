@@ -5,7 +5,7 @@ import subprocess
 import sys
 from functools import partial
 
-from benchmarks.measuring import cell, interleave, seconds
+from benchmarks.measuring import cell, interleave
 
 TITLE = "Start-up"
 
@@ -27,14 +27,10 @@ def measure(*, quick: bool) -> dict[str, str]:
         rounds=3 if quick else 21,
     )
     return {
-        "django.setup() without this app": cell(1, beside=seconds(times.median("without"))),
-        "django.setup() with it": cell(
-            times.ratio("with", "without"), beside=seconds(times.median("with"))
-        ),
+        "django.setup() without this app": times.cell("without", "without"),
+        "django.setup() with it": times.cell("with", "without"),
         "milliseconds more": cell(times.difference("with", "without") * 1000, " ms", at_most=20),
-        "import requests, not imported until a call is made": cell(
-            times.ratio("requests", "without"), beside=seconds(times.median("requests"))
-        ),
+        "import requests, not imported until a call is made": times.cell("requests", "without"),
     }
 
 
