@@ -320,16 +320,18 @@ def _check_queue(shop: Shop, backend: Mapping[str, Any]) -> Iterator[CheckMessag
     if str(backend.get("BACKEND")).endswith("ImmediateBackend"):
         return
     queues = backend.get("QUEUES", ["default"])
-    is_list = isinstance(queues, list | tuple | set | frozenset)
-    # A backend without any QUEUES takes all.
-    if not is_list or (queues and shop.task_queue not in [*queues]):
-        names = ", ".join(map(repr, queues)) if is_list else "a list of names as its QUEUES"
-        yield _error(
-            15,
-            f"{_at(shop, 'TASK_QUEUE')} is {shop.task_queue!r:.40}, which is no queue of"
-            f" TASKS[{shop.task_backend!r}].",
-            f"Write one of {names}." if is_list else f"Write {names}.",
-        )
+    if not isinstance(queues, list | tuple | set | frozenset):
+        hint = "Write a list of names as its QUEUES."
+    elif queues and shop.task_queue not in [*queues]:
+        hint = f"Write one of {', '.join(map(repr, queues))}."
+    else:  # a backend without any QUEUES takes all
+        return
+    yield _error(
+        15,
+        f"{_at(shop, 'TASK_QUEUE')} is {shop.task_queue!r:.40}, which is no queue of"
+        f" TASKS[{shop.task_backend!r}].",
+        hint,
+    )
 
 
 def _error(number: int, message: str, hint: str) -> Error:
