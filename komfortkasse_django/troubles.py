@@ -6,8 +6,6 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-_Text = str | Promise
-
 
 @dataclass(frozen=True)
 class Trouble:
@@ -15,9 +13,9 @@ class Trouble:
 
     begins: str
     """How ``last_error`` begins; it is stored in English, with details that nobody translates."""
-    label: _Text
+    label: Promise
     """In a few words, to go on after a colon."""
-    advice: _Text
+    advice: Promise
     """What it means and what to do about it."""
 
 
