@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from komfortkasse_django.models import RemovedOrder
-from tests.plans import index, plan
+from tests.plans import analyze, index, plan
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -51,21 +51,6 @@ def _mirror():
                 next_attempt_at=timezone.now() if state == "pending" else None,
             )
     analyze()
-
-
-def analyze() -> None:
-    """Tell the planner, where it is usually told."""
-    with connection.cursor() as cursor:
-        if connection.vendor == "mysql":
-            cursor.execute(f"ANALYZE TABLE {RemovedOrder._meta.db_table}")
-            cursor.fetchall()
-        elif connection.vendor == "postgresql":
-            cursor.execute("VACUUM ANALYZE")
-        else:
-            # SQLite keeps what another test has analyzed, and nobody does that by default.
-            cursor.execute("ANALYZE")
-            cursor.execute("DELETE FROM sqlite_stat1")
-            cursor.execute("ANALYZE sqlite_schema")
 
 
 @pytest.fixture

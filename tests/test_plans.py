@@ -13,7 +13,7 @@ from django.utils import timezone
 from komfortkasse_django import leases
 from komfortkasse_django.management.commands.komfortkasse_status import read_status
 from komfortkasse_django.models import RemovedOrder, RetryAfter
-from tests.plans import index, plan
+from tests.plans import analyze, index, plan
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -41,12 +41,7 @@ def _mirror():
         batch_size=1000,
     )
     RetryAfter.objects.create(shop="other", until=later)
-    with connection.cursor() as cursor:
-        if connection.vendor == "mysql":
-            cursor.execute(f"ANALYZE TABLE {RemovedOrder._meta.db_table}")
-            cursor.fetchall()
-        else:
-            cursor.execute("ANALYZE")
+    analyze()
 
 
 def test_of_a_claim():
