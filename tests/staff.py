@@ -8,14 +8,19 @@ from django.test import Client
 def make_staff(*permissions: str) -> Client:
     """A client that is logged in as somebody with these permissions."""
     user = User.objects.create_user("staff", is_staff=True)
+    grant(user, *permissions)
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def grant(user: User, *permissions: str) -> None:
+    """Give the user permissions, written as for ``has_perm()``."""
     for permission in permissions:
         app, codename = permission.split(".")
         user.user_permissions.add(
             Permission.objects.get(content_type__app_label=app, codename=codename)
         )
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def message(response) -> tuple[str, str]:

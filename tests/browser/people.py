@@ -3,12 +3,13 @@
 from datetime import timedelta
 from decimal import Decimal
 
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.utils import timezone
 
 from komfortkasse_django.models import RemovedOrder
 from sandbox.models import SandboxOrder
 from shop.models import Customer, Order
+from tests.staff import grant
 
 PASSWORD = "a long password"
 
@@ -18,11 +19,7 @@ def hire(*permissions: str) -> User:
     user = User.objects.create_user("erika", password=PASSWORD, is_staff=True, first_name="Erika")
     user.is_superuser = not permissions
     user.save()
-    for permission in permissions:
-        app, codename = permission.split(".")
-        user.user_permissions.add(
-            Permission.objects.get(content_type__app_label=app, codename=codename)
-        )
+    grant(user, *permissions)
     return user
 
 
