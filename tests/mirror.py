@@ -1,8 +1,10 @@
 """The mirror as tests make it and see it."""
 
+import sqlite3
 from collections import Counter
 from datetime import timedelta
 
+from django.db import OperationalError
 from django.utils import timezone
 
 from komfortkasse_django.models import RemovedOrder
@@ -35,3 +37,12 @@ def due(*numbers: str, shop: str = "default", via: Via = Via.DELETE) -> list[Rem
 def states() -> Counter[str]:
     """How many rows are in which state."""
     return Counter(RemovedOrder.objects.values_list("state", flat=True))
+
+
+def locked() -> OperationalError:
+    """What Django raises where somebody else is writing."""
+    cause = sqlite3.OperationalError("database is locked")
+    cause.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    error = OperationalError("database is locked")
+    error.__cause__ = cause
+    return error

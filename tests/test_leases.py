@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from komfortkasse_django import leases
 from komfortkasse_django.models import RemovedOrder
+from tests.mirror import Via, due, locked
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -19,11 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def held():
     """Leases on two due rows, whose answer has come."""
-    now = timezone.now() - timedelta(minutes=1)
-    RemovedOrder.objects.bulk_create(
-        RemovedOrder(shop="default", order_number=number, requested_via="code", next_attempt_at=now)
-        for number in ("1001", "1002")
-    )
+    due("1001", "1002", via=Via.CODE)
     held, _ = leases.claim(RemovedOrder.objects.due(), at_most=10, seconds=60)
     for lease in held:
         lease.row.state = "removed"
@@ -47,15 +44,6 @@ def obstacles(monkeypatch):
     monkeypatch.setattr(leases, "_write", hindered)
     monkeypatch.setattr(leases, "_FIRST_PAUSE", 0.001)
     return errors
-
-
-def locked() -> OperationalError:
-    """As the driver of this database says that somebody else is writing."""
-    cause = sqlite3.OperationalError("database is locked")
-    cause.sqlite_errorcode = sqlite3.SQLITE_BUSY
-    error = OperationalError("database is locked")
-    error.__cause__ = cause
-    return error
 
 
 def states() -> list[str]:

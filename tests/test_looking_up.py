@@ -165,7 +165,7 @@ def test_is_never_left_out_for_what_is_sent(komfortkasse, configure, when):
     assert not alive & set(komfortkasse.numbers)
 
 
-def test_that_takes_too_long_sends_nothing(komfortkasse, configure, monkeypatch):
+def test_that_takes_too_long_sends_nothing(komfortkasse, configure, monkeypatch, caplog):
     """What was looked up would be sent when it is another worker's."""
     configure(DEADLINE=0.1)
     in_use = orders.in_use
@@ -182,6 +182,8 @@ def test_that_takes_too_long_sends_nothing(komfortkasse, configure, monkeypatch)
     assert "takes too long" in result.stopped["default"]
     assert komfortkasse.numbers == []
     assert RemovedOrder.objects.due().filter(attempts=0).count() == 20
+    # It does not pass by itself.
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
 def test_without_a_database_keeps_no_other_shop_waiting(komfortkasse, configure, fail, monkeypatch):

@@ -1,7 +1,7 @@
 """A run waits for a database that is locked or restarts, but not once it is told to end."""
 
 import logging
-import sqlite3
+from unittest import mock
 
 import pytest
 from django.db import OperationalError, ProgrammingError
@@ -10,40 +10,34 @@ from komfortkasse_django import orders, runs
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.removals import push
 from tests.komfortkasse import error
-from tests.mirror import due
+from tests.mirror import due, locked
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def raise_locked():
-    cause = sqlite3.OperationalError("database is locked")
-    cause.sqlite_errorcode = sqlite3.SQLITE_BUSY
-    raise OperationalError("database is locked") from cause
-
-
 @pytest.fixture
-def locked(monkeypatch):
+def hinder(monkeypatch):
     """Let a function fail as if somebody else were writing; returns the times it was called."""
 
-    def locked(module, name, *, times):
+    def hinder(module, name, *, times):
         original, calls = getattr(module, name), []
 
         def hindered(*args, **kwargs):
             calls.append(kwargs)
             if len(calls) <= times:
-                raise_locked()
+                raise locked()
             return original(*args, **kwargs)
 
         monkeypatch.setattr(module, name, hindered)
         return calls
 
-    return locked
+    return hinder
 
 
 @pytest.mark.parametrize(("module", "name"), [(runs, "claim"), (orders, "in_use")])
-def test_claims_and_looks_up_when_that_is_over(komfortkasse, locked, module, name):
+def test_claims_and_looks_up_when_that_is_over(komfortkasse, hinder, module, name):
     due("1001")
-    calls = locked(module, name, times=2)
+    calls = hinder(module, name, times=2)
 
     assert push().states == {"removed": 1}
 
@@ -51,9 +45,9 @@ def test_claims_and_looks_up_when_that_is_over(komfortkasse, locked, module, nam
 
 
 @pytest.mark.parametrize(("module", "name"), [(runs, "claim"), (orders, "in_use")])
-def test_does_not_wait_once_it_is_told_to_end(komfortkasse, locked, module, name):
+def test_does_not_wait_once_it_is_told_to_end(komfortkasse, hinder, module, name):
     due("1001")
-    calls = locked(module, name, times=1000)
+    calls = hinder(module, name, times=1000)
 
     assert push(should_stop=lambda: len(calls) == 2).total == 0
 
@@ -62,10 +56,10 @@ def test_does_not_wait_once_it_is_told_to_end(komfortkasse, locked, module, name
     assert RemovedOrder.objects.due().filter(attempts=0, last_error="").count() == 1
 
 
-def test_tells_that_it_could_not_claim(locked, monkeypatch):
+def test_tells_that_it_could_not_claim(hinder, monkeypatch):
     due("1001")
     monkeypatch.setattr(runs, "_LEASE_MARGIN", 0.1)
-    locked(runs, "claim", times=1000)
+    hinder(runs, "claim", times=1000)
 
     with pytest.raises(OperationalError):
         push()
@@ -78,7 +72,7 @@ def test_settles_what_was_answered_beside_a_pause_that_cannot_be_written(
     monkeypatch.setattr(runs, "_LINGER", 1.0)
     due("1001", "1002")
     komfortkasse.answers["1002"] = error(429, "slow down", **{"Retry-After": "60"})
-    monkeypatch.setattr(runs.Run, "_pause", lambda run, seconds: raise_locked())
+    monkeypatch.setattr(runs.Run, "_pause", mock.Mock(side_effect=locked()))
 
     with pytest.raises(OperationalError):
         push()
@@ -95,7 +89,7 @@ def test_settles_what_was_answered_meanwhile(komfortkasse, configure, monkeypatc
 
     def claim_once(*args, **kwargs):
         if calls:
-            raise_locked()
+            raise locked()
         calls.append(None)
         return claim(*args, **kwargs)
 

@@ -738,20 +738,6 @@ class TestWorker:
         assert push(budget=0).total == 0
         assert RemovedOrder.objects.due().filter(attempts=0).count() == 1
 
-    def test_ends_where_looking_up_takes_longer_than_a_lease(
-        self, komfortkasse, monkeypatch, caplog
-    ):
-        due(*(str(number) for number in range(5)))
-        monkeypatch.setattr(runs, "_LEASE_CALLS", -100)  # every call would begin too late
-
-        result = push()
-
-        assert komfortkasse.numbers == []
-        assert "takes too long" in result.stopped["default"]
-        assert RemovedOrder.objects.due().filter(attempts=0).count() == 5
-        # It does not pass by itself.
-        assert [record.levelname for record in caplog.records] == ["ERROR"]
-
     def test_a_pause_of_an_hour_holds_also_where_the_clock_lags(self, komfortkasse):
         due("1001")
         later = timezone.now() + HOUR + timedelta(minutes=5)

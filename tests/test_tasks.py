@@ -114,14 +114,19 @@ def test_enqueues_also_where_nothing_may_be_sent_in_process(enqueued, configure)
     assert len(enqueued()) == 1
 
 
-def test_broker_that_is_down_costs_the_shop_nothing(enqueued, configure, caplog):
-    configure(TASK_BACKEND="down")
+@pytest.mark.parametrize(
+    ("backend", "reason"), [("down", "the broker is down"), ("nothing", "nothing")]
+)
+def test_backend_that_is_down_or_missing_costs_the_shop_nothing(
+    enqueued, configure, caplog, backend, reason
+):
+    configure(TASK_BACKEND=backend)
 
     Order.objects.create(number="1001").delete()
 
     assert not Order.objects.exists()
     assert RemovedOrder.objects.due().count() == 1
-    assert "the broker is down" in caplog.text
+    assert reason in caplog.text
 
 
 def test_broker_that_is_down_is_left_alone_for_a_minute(enqueued, configure, monkeypatch):
@@ -168,16 +173,6 @@ def test_another_backend_under_the_same_alias_is_not_left_alone(enqueued, config
     Order.objects.create(number="1002").delete()
 
     assert len(enqueued("down")) == 1
-
-
-def test_backend_that_does_not_exist_costs_the_shop_nothing(enqueued, configure, caplog):
-    configure(TASK_BACKEND="nothing")
-
-    Order.objects.create(number="1001").delete()
-
-    assert not Order.objects.exists()
-    assert RemovedOrder.objects.due().count() == 1
-    assert "nothing" in caplog.text
 
 
 def test_immediate_backend_is_bypassed(settings, komfortkasse):
