@@ -21,7 +21,7 @@ from komfortkasse_django.removals import push, record
 from komfortkasse_django.schema import Order as OrderJSON
 from komfortkasse_django.signals import order_removed, removal_failed
 from tests.komfortkasse import error, order_json
-from tests.mirror import Via, due
+from tests.mirror import Via, due, numbers
 from tests.shop.models import IntegerOrder, Order
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -139,7 +139,7 @@ class TestOutcome:
     @pytest.mark.parametrize("status", [401, 403])
     def test_wrong_key_stops_the_shop(self, komfortkasse, caplog, configure, status):
         configure(CONCURRENCY=1)
-        due(*(str(number) for number in range(20)))
+        due(*numbers(20))
         komfortkasse.answer = error(status, "API Key invalid")
 
         result = push()
@@ -234,7 +234,7 @@ class TestSuperseded:
         assert row().finished_at is not None
 
     def test_looks_once_per_batch(self, komfortkasse):
-        due(*(str(number) for number in range(5)))
+        due(*numbers(5))
 
         with CaptureQueriesContext(connection) as queries:
             push()
@@ -411,7 +411,7 @@ class TestBackoff:
 
     def test_has_jitter(self, komfortkasse, configure, monkeypatch):
         monkeypatch.setattr(runs, "STOP_AFTER", 1000)
-        due(*(str(number) for number in range(20)))
+        due(*numbers(20))
         komfortkasse.answer = error(500)
 
         push()
@@ -423,7 +423,7 @@ class TestBackoff:
 class TestOutage:
     @pytest.mark.parametrize("answer", [error(500), requests.ConnectionError("refused")])
     def test_costs_a_handful_of_calls(self, komfortkasse, caplog, answer):
-        due(*(str(number) for number in range(100)))
+        due(*numbers(100))
         komfortkasse.answer = answer
 
         result = push()
@@ -450,15 +450,15 @@ class TestOutage:
 
     def test_is_consecutive(self, komfortkasse, configure):
         configure(CONCURRENCY=1)
-        numbers = [str(number) for number in range(20)]
-        due(*numbers)
-        for number in numbers:
+        recorded = numbers(20)
+        due(*recorded)
+        for number in recorded:
             if int(number) % 3:
                 komfortkasse.answers[number] = error(500)
 
         result = push()
 
-        assert komfortkasse.numbers == numbers
+        assert komfortkasse.numbers == recorded
         assert result.stopped == {}
         assert not RemovedOrder.objects.filter(last_error__startswith="Unexpected")
 
@@ -600,7 +600,7 @@ class TestWorker:
 
     def test_stops_when_asked(self, komfortkasse, configure):
         configure(CONCURRENCY=1)
-        due(*(str(number) for number in range(20)))
+        due(*numbers(20))
 
         result = push(should_stop=lambda: len(komfortkasse.numbers) > 0)
 
@@ -610,7 +610,7 @@ class TestWorker:
 
     def test_sends_no_more_after_an_error(self, configure, monkeypatch):
         configure(CONCURRENCY=1)
-        due(*(str(number) for number in range(20)))
+        due(*numbers(20))
         asked = []
         failed = threading.Event()
 
@@ -637,7 +637,7 @@ class TestWorker:
 
     @pytest.mark.parametrize("limit", [1, 5])
     def test_limit(self, komfortkasse, limit):
-        due(*(str(number) for number in range(20)))
+        due(*numbers(20))
 
         assert push(limit=limit).states == {"removed": limit}
         assert len(komfortkasse.numbers) == limit
@@ -651,11 +651,11 @@ class TestWorker:
         assert sorted(settled) == ["1001", "1002"]
 
     def test_only_some_rows(self, komfortkasse):
-        rows = due(*(str(number) for number in range(40)))
+        rows = due(*numbers(40))
 
         push(ids=[row.pk for row in rows[10:35]])
 
-        assert sorted(komfortkasse.numbers, key=int) == [str(number) for number in range(10, 35)]
+        assert sorted(komfortkasse.numbers) == numbers(40)[10:35]
 
     def test_only_one_shop(self, komfortkasse, configure):
         configure(aliases={"a": {}, "b": {}, "off": {"ENABLED": False}})

@@ -10,7 +10,7 @@ from komfortkasse_django import runs
 from komfortkasse_django.client import Client
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.removals import push
-from tests.mirror import due
+from tests.mirror import due, numbers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -59,7 +59,7 @@ def test_a_slow_answer_keeps_no_other_waiting(komfortkasse, before, configure):
 
 def test_an_answer_waits_a_moment_for_others(komfortkasse, configure, waits):
     configure(CONCURRENCY=4)
-    due(*map(str, range(20)))
+    due(*numbers(20))
 
     assert push().states == {"removed": 20}
 
