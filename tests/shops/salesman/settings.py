@@ -54,4 +54,6 @@ TEMPLATES = [
 
 SALESMAN_PRODUCT_TYPES = {"shop.Product": "shop.serializers.ProductSerializer"}
 SALESMAN_PAYMENT_METHODS = ["shop.payment.Prepayment", "shop.cards.CreditCard"]
-SALESMAN_ADMIN_REGISTER = os.environ.get("SALESMAN_ADMIN_REGISTER") != "no"
+# Whose Order admin there is: Salesman's, the shop's "own" or "none".
+ORDER_ADMIN = os.environ.get("ORDER_ADMIN")
+SALESMAN_ADMIN_REGISTER = ORDER_ADMIN is None

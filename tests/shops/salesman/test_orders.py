@@ -69,6 +69,8 @@ def test_an_order_of_which_only_the_primary_key_is_known(place, told):
 def test_an_order_without_its_number(place, told):
     order = place()
     # Salesman's orders read some fields as soon as they are made: less than these is an error.
+    with pytest.raises(RecursionError):
+        Order.objects.only("pk").get()
     Order.objects.only("_extra", "status").get().delete()
     told(order.ref)
 
@@ -248,6 +250,7 @@ def test_another_status(place, komfortkasse, mirror):
 def test_deleting_in_the_admin_stays_forbidden(place, staff, komfortkasse, mirror):
     order = place()
     assert "Delete" not in Page.open(staff, admin_url("change", order.pk)).links
+    assert "Delete selected Orders" not in Page.open(staff, admin_url("changelist")).text
     url = admin_url("delete", order.pk)
     assert staff.post(url, {"post": "yes"}).status_code == 403
     assert Order.objects.exists()
@@ -266,18 +269,31 @@ def test_salesman_s_own_refund_button_stays(place, staff):
     assert "Remove from Komfortkasse" in links
 
 
-def test_without_salesman_s_own_admin():
-    """``SALESMAN_ADMIN_REGISTER = False``: the shop starts, its checks are content."""
-    checked = subprocess.run(
-        [sys.executable, "-m", "django", "check"],
+WITHOUT_SALESMAN_S_ADMIN = """
+import django
+django.setup()
+
+from django.contrib.admin import site
+from django.core.management import call_command
+from komfortkasse_django.admin import OrderAdminMixin
+from salesman.core.utils import get_salesman_model
+
+call_command("check", fail_level="WARNING")
+Order = get_salesman_model("Order")
+if site.is_registered(Order):
+    print("extended:", isinstance(site.get_model_admin(Order), OrderAdminMixin))
+"""
+
+
+@pytest.mark.parametrize(("order_admin", "written"), [("none", ""), ("own", "extended: True\n")])
+def test_without_salesman_s_own_admin(order_admin, written):
+    """``SALESMAN_ADMIN_REGISTER = False``: what the shop registers itself is extended."""
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT_SALESMAN_S_ADMIN],
         check=False,
         capture_output=True,
         text=True,
-        env={
-            **os.environ,
-            "SALESMAN_ADMIN_REGISTER": "no",
-            "PYTHONPATH": os.pathsep.join(sys.path),
-        },
+        env={**os.environ, "ORDER_ADMIN": order_admin, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    assert checked.returncode == 0, checked.stderr
-    assert "no issues" in checked.stdout
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == f"System check identified no issues (0 silenced).\n{written}"
