@@ -1,6 +1,7 @@
 """What the manual says of one engine alone."""
 
 import os
+import shlex
 import threading
 
 import pytest
@@ -21,6 +22,14 @@ def task_states():
     with connection.cursor() as cursor:
         cursor.execute("SELECT status FROM django_tasks_database_dbtaskresult ORDER BY status")
         return [status for (status,) in cursor.fetchall()]
+
+
+@only("db")
+def test_what_is_run_before_the_worker(engine, finish):
+    *before, _ = engine.commands.lines
+    assert before
+    for line in before:
+        finish("django", *shlex.split(line.removeprefix("python manage.py")))
 
 
 @only("db")
