@@ -3,7 +3,7 @@
 import pytest
 from django.contrib.sites.models import Site
 from django.core.management import call_command
-from django.db import connection, transaction
+from django.db import connection, models, transaction
 from oscar.core.loading import get_model
 from oscar.test import factories
 
@@ -29,6 +29,13 @@ def place(komfortkasse):
 
 def test_settings_are_right(komfortkasse):
     call_command("check", fail_level="WARNING")
+
+
+def test_what_an_order_is():
+    assert Order._meta.label == "order.Order"
+    assert type(Order._meta.pk) is models.BigAutoField
+    number = Order._meta.get_field("number")
+    assert (type(number), number.unique) == (models.CharField, True)
 
 
 # Deleting

@@ -7,9 +7,10 @@ import sys
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.db import connection, transaction
+from django.db import connection, models, transaction
 from django.test import Client
 from django.urls import reverse
+from django.utils.module_loading import import_string
 from salesman.core.utils import get_salesman_model
 
 from komfortkasse_django.removals import remove
@@ -43,6 +44,13 @@ def place(komfortkasse):
 
 def test_settings_are_right(komfortkasse):
     call_command("check", fail_level="WARNING")
+
+
+def test_what_an_order_is(settings):
+    assert Order._meta.label == settings.KOMFORTKASSE["default"]["ORDER_MODEL"]
+    assert type(Order._meta.pk) is import_string(settings.DEFAULT_AUTO_FIELD)
+    number = Order._meta.get_field("ref")
+    assert (type(number), number.unique) == (models.CharField, True)
 
 
 # Deleting
