@@ -8,11 +8,12 @@ import os
 import subprocess
 import sys
 from datetime import timedelta
+from operator import attrgetter
 
 import pytest
 from django.apps import apps
 from django.core.management import call_command
-from django.db import connection, transaction
+from django.db import connection, models, transaction
 from django.db.models import ProtectedError
 from django.utils import timezone
 from django_scopes import ScopeError, scopes_disabled
@@ -99,12 +100,17 @@ def vienna(client, komfortkasse):
     return Store(client, "vienna")
 
 
-@pytest.fixture
-def by_code(settings):
-    """Reports the field ``code`` instead of the property ``full_code``."""
+@pytest.fixture(params=["full_code", "code"])
+def number_of(request, settings):
+    """Read an order's number: the property that is reported, or the field that may be instead."""
     settings.KOMFORTKASSE = {
-        city: {**shop, "ORDER_NUMBER": "code"} for city, shop in settings.KOMFORTKASSE.items()
+        city: {**shop, "ORDER_NUMBER": request.param}
+        for city, shop in settings.KOMFORTKASSE.items()
     }
+    return attrgetter(request.param)
+
+
+by_code = pytest.mark.parametrize("number_of", ["code"], indirect=True)
 
 
 def get(code):
@@ -136,6 +142,14 @@ def test_it_is_started_with_settings_of_its_own():
     assert os.environ["DJANGO_SETTINGS_MODULE"] == "store.settings"
     assert checked.returncode == 0, checked.stderr
     assert "no issues" in checked.stdout
+
+
+def test_what_an_order_is():
+    assert Order._meta.label == "pretixbase.Order"
+    assert type(Order._meta.pk) is models.BigAutoField
+    assert isinstance(Order.full_code, property)
+    assert ("organizer", "code") in [each.fields for each in Order._meta.constraints]
+    assert not Order._meta.get_field("code").unique
 
 
 def test_there_is_no_scope(komfortkasse):
@@ -225,61 +239,76 @@ def test_an_outage(berlin, komfortkasse, retry_now):
 
 # Deleted by a shop's own code
 
+PROTECTING = ("transactions", "all_positions", "payments")
 
-def test_payments_protect_their_order(berlin, komfortkasse, mirror):
+
+def strip(order, *, of=PROTECTING):
+    """Delete what protects an order."""
+    with scopes_disabled():
+        for name in of:
+            getattr(order, name).all().delete()
+
+
+@pytest.mark.parametrize("kept", PROTECTING)
+def test_what_protects_an_order(berlin, komfortkasse, mirror, kept):
     order = get(berlin.place())
+    strip(order, of=[name for name in PROTECTING if name != kept])
     with pytest.raises(ProtectedError), scopes_disabled():
         order.delete()
     assert komfortkasse.calls == mirror() == []
 
 
-def strip(order):
-    """Delete what protects an order."""
-    with scopes_disabled():
-        order.transactions.all().delete()
-        order.all_positions.all().delete()
-        order.payments.all().delete()
+def test_events_protect_their_organizer(berlin, komfortkasse, mirror):
+    order = get(berlin.place())
+    strip(order)
+    with pytest.raises(ProtectedError) as error, scopes_disabled():
+        order.event.organizer.delete()
+    assert order.event in error.value.protected_objects
+    assert exists(order.code)
+    assert komfortkasse.calls == mirror() == []
 
 
-def test_an_order_without_a_scope(by_code, berlin, told):
+def test_an_order_without_a_scope(number_of, berlin, told):
     order = get(berlin.place())
     strip(order)
     order.delete()
-    told(order.code, shop="berlin")
+    told(number_of(order), shop="berlin")
 
 
-def test_only_the_primary_key_is_known(by_code, berlin, told):
+def test_only_the_primary_key_is_known(number_of, berlin, told):
     order = get(berlin.place())
     strip(order)
     Order(pk=order.pk).delete()
-    told(order.code, shop="berlin")
+    told(number_of(order), shop="berlin")
 
 
-def test_many_orders_of_two_organizers(by_code, berlin, vienna, komfortkasse):
-    here, there = [berlin.place(), berlin.place()], [vienna.place()]
-    for code in here + there:
-        strip(get(code))
+def test_many_orders_of_two_organizers(number_of, berlin, vienna, komfortkasse):
+    orders = [get(store.place()) for store in (berlin, berlin, vienna)]
+    expected = [(order.event.organizer.slug, number_of(order)) for order in orders]
+    for order in orders:
+        strip(order)
     with scopes_disabled():
         Order.objects.all().delete()
-    expected = [("berlin", code) for code in here] + [("vienna", code) for code in there]
-    assert sorted(komfortkasse.calls) == sorted((f"key-of-{city}", code) for city, code in expected)
-    assert shown() == sorted((city, code, "removed") for city, code in expected)
+    assert sorted(komfortkasse.calls) == sorted((f"key-of-{city}", each) for city, each in expected)
+    assert shown() == sorted((city, each, "removed") for city, each in expected)
 
 
-def test_a_cascade(by_code, berlin, vienna, told):
-    codes = [berlin.place(), berlin.place()]
+def test_a_cascade(number_of, berlin, vienna, told):
+    orders = [get(berlin.place()), get(berlin.place())]
+    numbers = [number_of(order) for order in orders]
     vienna.place()
-    for code in codes:
-        strip(get(code))
+    for order in orders:
+        strip(order)
     with scopes_disabled():
         berlin.event.quotas.all().delete()
         berlin.event.items.all().delete()
         berlin.event.delete()
-    assert not any(map(exists, codes))
-    told(*codes, shop="berlin")
+    assert not any(exists(order.code) for order in orders)
+    told(*numbers, shop="berlin")
 
 
-def test_a_number_that_is_given_again(by_code, berlin, vienna, komfortkasse):
+@by_code
+def test_a_number_that_is_given_again(number_of, berlin, vienna, komfortkasse):
     order = get(berlin.place())
     strip(order)
     with transaction.atomic():
@@ -292,17 +321,18 @@ def test_a_number_that_is_given_again(by_code, berlin, vienna, komfortkasse):
     assert shown() == [("berlin", order.code, "superseded")]
 
 
-def test_a_number_that_lives_on_at_the_other_organizer(by_code, berlin, vienna, komfortkasse):
+def test_a_number_that_lives_on_at_the_other_organizer(number_of, berlin, vienna, komfortkasse):
     order, other = get(berlin.place()), get(vienna.place())
     strip(order)
     other.code = order.code
     other.save()
+    assert number_of(order) == number_of(other)
     order.delete()
-    assert komfortkasse.calls == [("key-of-berlin", order.code)]
-    assert shown() == [("berlin", order.code, "removed")]
+    assert komfortkasse.calls == [("key-of-berlin", number_of(order))]
+    assert shown() == [("berlin", number_of(order), "removed")]
 
 
-def test_a_rollback(by_code, berlin, komfortkasse, mirror):
+def test_a_rollback(number_of, berlin, komfortkasse, mirror):
     order = get(berlin.place())
     strip(order)
     with pytest.raises(RuntimeError), transaction.atomic():
@@ -329,6 +359,16 @@ def test_shredded_addresses_leave_the_order_as_it_is(berlin, komfortkasse, mirro
         order.refresh_from_db()
     assert order.email is None
     assert komfortkasse.calls == mirror() == []
+
+
+def test_removing_by_command(berlin, told, capsys):
+    code = berlin.place(testmode=False)
+    call_command("komfortkasse_remove", f"FAIR-{code}", shop="berlin")
+    assert exists(code)
+    told(f"FAIR-{code}", via="command", shop="berlin")
+    capsys.readouterr()
+    call_command("komfortkasse_status")
+    assert capsys.readouterr().out.startswith("OK")
 
 
 # Cancelling
