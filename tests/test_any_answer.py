@@ -14,6 +14,7 @@ from komfortkasse_django.models import RemovedOrder, RetryAfter
 from komfortkasse_django.removals import push
 from komfortkasse_django.schema import OrderType, PaymentStatus, RefundStatus
 from tests.examples import examples
+from tests.komfortkasse import order_json
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -210,6 +211,7 @@ def push_one() -> RemovedOrder:
 
 @examples(80)
 @given(content=orders, extra=st.dictionaries(st.text(max_size=10), any_json, max_size=2))
+@example(content=order_json(NUMBER, referenceNumber=" K 1 "), extra={})
 def test_what_the_contract_allows_is_mirrored(komfortkasse, content, extra):
     body = json.dumps({**extra, **content})
     komfortkasse.answer = (200, {"Content-Type": "application/json"}, body)
@@ -270,7 +272,10 @@ def meaning(status: int, body: bytes) -> str:
 @examples(150)
 @given(answer=answers)
 @example(answer=(200, {}, b'{"number": "1001", "number": "1001"}'))
+@example(answer=(200, {}, json.dumps(order_json("1002")).encode()))
+@example(answer=(200, {}, json.dumps(order_json("1001 ")).encode()))
 @example(answer=(404, {}, b'{"error": " "}'))
+@example(answer=(503, {"Retry-After": "18000"}, b""))
 @example(answer=(503, {"Retry-After": "9" * 400}, b""))
 @example(answer=(200, {}, b"[" * 100_000))
 def test_no_other_breaks_a_push(komfortkasse, answer):
