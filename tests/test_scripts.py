@@ -77,6 +77,13 @@ def test_says_that_python_is_too_old(name, tmp_path):
     assert "Python 3.10.1 is too old" in completed.stderr
 
 
+def test_says_that_the_package_is_tested_from_a_clone(tmp_path):
+    completed = start("test-package", GIT_DIR=str(tmp_path))
+
+    assert completed.returncode == 1
+    assert "run it in a git clone" in completed.stderr
+
+
 @pytest.mark.skipif(not shutil.which("dash"), reason="needs dash")
 @pytest.mark.parametrize("name", [*SCRIPTS, "venv.sh"])
 def test_is_posix_shell(name):
