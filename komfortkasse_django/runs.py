@@ -87,7 +87,7 @@ class Run:
         self.last_start = ends_at - min(1.0, (ends_at - time.monotonic()) / 2)
         self.should_stop = should_stop
         self.on_settled = on_settled
-        self.quota = 0.0
+        self.quota: float
         self.failures = 0
         self.halted = False
         self.lock = Lock()

@@ -15,7 +15,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from komfortkasse_django import leases, runs
-from komfortkasse_django.exceptions import AuthenticationFailed, InvalidRequest
+from komfortkasse_django.client import Client
+from komfortkasse_django.exceptions import AuthenticationFailed, InvalidRequest, OrderNotFound
 from komfortkasse_django.models import RemovedOrder, RetryAfter
 from komfortkasse_django.removals import push, record
 from komfortkasse_django.schema import Order as OrderJSON
@@ -549,6 +550,26 @@ class TestLease:
 
         assert komfortkasse.numbers == []
 
+    def test_is_taken_of_no_more_rows_than_can_be_sent_in_its_time(self, configure, monkeypatch):
+        configure(CONCURRENCY=1)
+        due(*numbers(100))
+        leased = []
+
+        def take_long(self, number, *, deadline):
+            time.sleep(0.01)
+            raise OrderNotFound("Order not found")
+
+        def count(rows):
+            leased.append(RemovedOrder.objects.pending().filter(attempts=1).count())
+
+        # Rows are claimed while others are in flight.
+        monkeypatch.setattr(Client, "remove_order", take_long)
+        monkeypatch.setattr(runs, "_LINGER", 0.0)
+
+        assert push(on_settled=count).states == {"unknown": 100}
+
+        assert max(leased) == 32
+
     def test_is_given_back_when_its_time_is_short(self, komfortkasse, monkeypatch):
         due("1001")
         monkeypatch.setattr(runs, "_LEASE_CALLS", 1)  # no time to wait for a thread
@@ -737,6 +758,31 @@ class TestWorker:
 
         assert push(budget=0).total == 0
         assert RemovedOrder.objects.due().filter(attempts=0).count() == 1
+
+    @pytest.mark.parametrize(
+        ("budget", "seconds", "calls"), [(10, 2.95, 4), (10, 3, 3), (1.2, 0.7, 1)]
+    )
+    def test_begins_no_call_that_would_soon_be_cut_off(
+        self, configure, monkeypatch, budget, seconds, calls
+    ):
+        """Not in the last second of the budget, nor in the last half of a short one."""
+        configure(CONCURRENCY=1)
+        due(*numbers(6))
+        passed = 0.0
+        begun = []
+
+        def take_long(self, number, *, deadline):
+            nonlocal passed
+            begun.append(number)
+            passed += seconds
+            raise OrderNotFound("Order not found")
+
+        monkeypatch.setattr(time, "monotonic", lambda: 1000.0 + passed)
+        monkeypatch.setattr(Client, "remove_order", take_long)
+
+        push(budget=budget)
+
+        assert len(begun) == calls
 
     def test_a_pause_of_an_hour_holds_also_where_the_clock_lags(self, komfortkasse):
         due("1001")

@@ -92,6 +92,16 @@ def test_a_router_is_asked_about_models(komfortkasse, settings, order):
     assert push().states == {"removed": 2}
 
 
+def test_a_number_is_in_use_again_where_the_router_says(komfortkasse, settings, order):
+    settings.DATABASE_ROUTERS = [Together()]
+
+    with transaction.atomic("other"):
+        order.delete()
+        Order.objects.create(number="2001")
+
+    assert mirrored("other") == [("2001", "superseded")]
+
+
 def test_a_mirror_in_the_first_waits_for_the_commit_in_the_second(komfortkasse, settings, order):
     settings.DATABASE_ROUTERS = [MirrorInTheFirst()]
 
