@@ -304,4 +304,5 @@ def test_deleting_many_in_the_admin(place, told, staff):
 
 
 class TestOrderAdmin(OrderAdminTests):
+    number = "number"
     card = "Credit card"

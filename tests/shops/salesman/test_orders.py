@@ -266,6 +266,7 @@ def test_deleting_in_the_admin_stays_forbidden(place, staff, komfortkasse, mirro
 
 
 class TestOrderAdmin(OrderAdminTests):
+    number = "ref"
     card = "card"
 
 
