@@ -189,8 +189,10 @@ def test_names_all_that_is_stored():
     (stored,) = section("What is stored, and what is not").findall(nodes.block_quote)
     text = " ".join(stored.astext().split())
 
+    # One after the other, for some of these names are parts of others.
     for field in RemovedOrder._meta.fields[1:]:  # without the primary key
-        assert str(field.verbose_name).removesuffix(" at") in text
+        _, found, text = text.partition(str(field.verbose_name).removesuffix(" at"))
+        assert found, field
 
 
 @pytest.mark.parametrize("path", [README, GERMAN], ids=lambda path: path.name)
