@@ -89,8 +89,9 @@ class NoDeletionAfterAllError(Exception):
 
 class Command(BaseCommand):
     help = (
-        "Place orders, delete them in every way, and check what the mirror and the sandbox say."
-        " Needs an empty shop and a running server; exits with 1 when anything is not as it should."
+        "Place orders, delete them one by one, in bulk, by cascade and during an outage, and check"
+        " what the mirror and the sandbox say. Needs an empty shop and a running server; exits with"
+        " 1 when anything is not as it should."
     )
 
     def handle(self, **options: object) -> None:
