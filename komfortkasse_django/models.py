@@ -217,7 +217,8 @@ class RemovedOrder(models.Model):
         pgettext_lazy("komfortkasse", "finished at"), null=True, blank=True
     )
 
-    # What pyright and the editors built on it make of as_manager() lacks the query set's words.
+    # A manager, typed as its query set: pyright and the editors built on it, which have no plugin
+    # for Django, see none of the query set's methods on what as_manager() returns.
     objects: ClassVar[RemovedOrderQuerySet] = cast(
         "RemovedOrderQuerySet", RemovedOrderQuerySet.as_manager()
     )
