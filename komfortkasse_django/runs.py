@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
-from decimal import Decimal
+from decimal import Context, Decimal
 from queue import Empty, SimpleQueue
 from threading import Lock
 
@@ -44,6 +44,7 @@ _CLAIMS_PER_CALL = 32  # rows claimed for each call in flight: claiming few cost
 _LEASE_CALLS = 4  # deadlines that a lease lasts; what has not been sent by then is given back
 _LEASE_MARGIN = 10.0  # seconds for the database, beyond the calls that a lease covers
 _LINGER = 0.01  # seconds that an answer waits for others, to be settled with them
+_AMOUNT = Context(prec=get_field("amount").max_digits, traps=[])  # type: ignore[attr-defined]
 
 _Announcement = tuple[Signal, dict[str, object]] | None
 
@@ -392,6 +393,8 @@ def _storable(text: str | None, name: str) -> str:
 
 def _amount(value: Decimal | None) -> Decimal | None:
     """``value`` to the cent, or nothing where the column could not hold it."""
-    if value is None or not abs(value) < Decimal("1e13"):
+    if value is None:
         return None
-    return value.quantize(Decimal("0.01"))
+    # In a context of its own: the shop's may be narrower, and what is rounded may be wider.
+    cents = value.quantize(Decimal("0.01"), context=_AMOUNT)
+    return None if cents.is_nan() else cents

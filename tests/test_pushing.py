@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from datetime import timedelta
-from decimal import Decimal
+from decimal import Decimal, Inexact, InvalidOperation, localcontext
 
 import pytest
 import requests
@@ -94,6 +94,7 @@ class TestOutcome:
             ({"referenceNumber": ["K"]}, {"reference_number": ""}),
             ({"amount": 22.385}, {"amount": Decimal("22.38")}),
             ({"amount": 9999999999999.99}, {"amount": Decimal("9999999999999.99")}),
+            ({"amount": 9999999999999.999}, {"amount": None}),
             ({"amount": 1e13}, {"amount": None}),
             ({"amount": 1e15}, {"amount": None}),
             ({"amountPaid": "much"}, {"amount_paid": None}),
@@ -108,6 +109,15 @@ class TestOutcome:
 
         assert row().state == "removed"
         assert {name: getattr(row(), name) for name in stored} == stored
+
+    def test_removed_where_the_shop_computes_with_few_digits(self, komfortkasse):
+        due("1001")
+
+        with localcontext(prec=2, traps=[InvalidOperation, Inexact]):
+            push()
+
+        assert row().state == "removed"
+        assert row().amount == Decimal("22.38")
 
     def test_unknown(self, komfortkasse, announced):
         due("1001")
