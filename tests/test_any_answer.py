@@ -274,6 +274,7 @@ def meaning(status: int, body: bytes) -> str:
 @example(answer=(200, {}, b'{"number": "1001", "number": "1001"}'))
 @example(answer=(200, {}, json.dumps(order_json("1002")).encode()))
 @example(answer=(200, {}, json.dumps(order_json("1001 ")).encode()))
+@example(answer=(200, {}, json.dumps(order_json(NUMBER, amount=9999999999999.999)).encode()))
 @example(answer=(404, {}, b'{"error": " "}'))
 @example(answer=(503, {"Retry-After": "18000"}, b""))
 @example(answer=(503, {"Retry-After": "9" * 400}, b""))
