@@ -4,6 +4,7 @@ import email.utils
 import math
 import re
 import threading
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -117,8 +118,14 @@ class Client:
 
     def _exchange(self, url: str, number: str, seconds: float) -> Order | KomfortkasseError:
         """Return errors, so that no frame in their traceback holds a request or a body."""
-        session = self._session()
-        answer = session.post(url, seconds=seconds)
+        try:
+            session = self._session()
+            answer = session.post(url, seconds=seconds)
+        except Exception as error:  # noqa: BLE001 - raised again
+            # One that nobody foresaw, such as a thread that cannot be started. The frames that it
+            # came through hold the key, and reports of errors show each frame's variables.
+            error.add_note("".join(traceback.format_tb(error.__traceback__)))
+            raise error.with_traceback(None) from None
         if isinstance(answer, KomfortkasseError):
             return answer
         result = _meaning(answer, number, self._redact)

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import traceback
 import types
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -18,7 +19,7 @@ from django.views.debug import ExceptionReporter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from komfortkasse_django import __version__
+from komfortkasse_django import __version__, _http
 from komfortkasse_django import client as client_module
 from komfortkasse_django.client import Client
 from komfortkasse_django.exceptions import (
@@ -563,6 +564,30 @@ def test_a_report_of_an_unforeseen_error_shows_no_key(place, client, komfortkass
     for text in (report.get_traceback_html(), report.get_traceback_text()):
         assert "unforeseen" in text
         assert KEY not in html.unescape(text)
+
+
+def test_a_report_of_an_unforeseen_error_on_the_way_shows_no_key(monkeypatch):
+    """The frames of requests hold the request, and those of http.client what is sent of it."""
+
+    def request(*arguments, **headers):
+        try:
+            return {}["unforeseen"]
+        except KeyError as error:
+            raise RuntimeError("can't start new thread") from error
+
+    monkeypatch.setattr(_http._HTTPConnection, "request", request)
+
+    with pytest.raises(RuntimeError) as caught:
+        Client(api_key=KEY, api_url="http://localhost").remove_order("1001")
+
+    report = ExceptionReporter(None, caught.type, caught.value, caught.tb)
+    for text in (report.get_traceback_html(), report.get_traceback_text()):
+        assert "can't start new thread" in html.unescape(text)
+        assert KEY not in html.unescape(text)
+    # Where it happened is told all the same.
+    assert 'raise RuntimeError("can\'t start new thread") from error' in "".join(
+        traceback.format_exception(caught.value)
+    )
 
 
 def test_only_the_error_of_a_body_is_repeated(client, komfortkasse):
