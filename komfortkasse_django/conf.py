@@ -5,13 +5,13 @@ What is wrong in it is for the checks to say: reading never fails.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from functools import cached_property
 from typing import Any
 
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Field, Model
+from django.utils.functional import cached_property
 from django.utils.module_loading import import_string
 
 DEFAULT_API_URL = "https://ssl.komfortkasse.eu/api/v2"
@@ -37,6 +37,8 @@ class Shop:
     task_queue: str = "default"
     extend_order_admin: bool = True
 
+    # Not functools.cached_property: in its frame a variable holds all of the shop, so also the key,
+    # and reports of errors show each frame's variables.
     @cached_property
     def model(self) -> type[Model]:
         """The shop's Order model. Raises where ``ORDER_MODEL`` names none."""

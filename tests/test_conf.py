@@ -1,12 +1,16 @@
+import html
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from django.test import override_settings
+from django.views.debug import ExceptionReporter
 
 from komfortkasse_django.conf import KEYS, enabled_shops, shops
 from tests.shop.models import Order
+
+KEY = "planted"
 
 
 def test_defaults(settings):
@@ -60,9 +64,26 @@ def test_missing(settings):
 
 
 def test_never_shows_the_key(settings):
-    settings.KOMFORTKASSE = {"default": {"API_KEY": "planted"}}
+    settings.KOMFORTKASSE = {"default": {"API_KEY": KEY}}
 
-    assert "planted" not in repr(shops())
+    assert KEY not in repr(shops())
+
+
+@pytest.mark.parametrize(
+    ("key", "attribute"),
+    [("ORDER_MODEL", "model"), ("ORDER_NUMBER", "read_number"), ("ORDER_FILTER", "wants")],
+)
+def test_a_report_of_what_leads_nowhere_shows_no_key(configure, key, attribute):
+    """It shows the variables of each frame, those of the libraries that lie between included."""
+    configure(**{"API_KEY": KEY, key: "nowhere.at_all"})
+
+    with pytest.raises((ImportError, LookupError)) as caught:
+        getattr(shops()["default"], attribute)
+
+    report = ExceptionReporter(None, caught.type, caught.value, caught.tb)
+    for text in (report.get_traceback_html(), report.get_traceback_text()):
+        assert "nowhere" in text
+        assert KEY not in html.unescape(text)
 
 
 def test_reads_nothing_before_it_is_asked(settings):
