@@ -3,7 +3,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import responses
 
-from tests.komfortkasse import Komfortkasse
+from tests.support.komfortkasse import Komfortkasse
 
 
 @pytest.fixture

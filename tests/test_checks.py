@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from komfortkasse_django import checks
 from komfortkasse_django.checks import check_settings
 from komfortkasse_django.client import Client
-from tests.examples import examples
-from tests.routers import MirrorElsewhere, Together
+from tests.support.examples import examples
+from tests.support.routers import MirrorElsewhere, Together
 
 KEY = "planted-key"
 GOOD = {"API_KEY": KEY, "ORDER_MODEL": "shop.Order"}

@@ -9,8 +9,8 @@ from django.db import OperationalError, ProgrammingError
 from komfortkasse_django import orders, runs
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.removals import push
-from tests.komfortkasse import error
-from tests.mirror import due, locked
+from tests.support.komfortkasse import error
+from tests.support.mirror import due, locked
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

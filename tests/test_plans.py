@@ -13,7 +13,7 @@ from django.utils import timezone
 from komfortkasse_django import leases
 from komfortkasse_django.management.commands.komfortkasse_status import read_status
 from komfortkasse_django.models import RemovedOrder, RetryAfter
-from tests.plans import analyze, index, plan
+from tests.support.plans import analyze, index, plan
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -8,9 +8,9 @@ from django.utils import timezone
 from komfortkasse_django import leases
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet, RetryAfter
 from komfortkasse_django.removals import push, record, remove
-from tests.komfortkasse import error
-from tests.routers import OrdersFromAReplica, Together
 from tests.shop.models import Order
+from tests.support.komfortkasse import error
+from tests.support.routers import OrdersFromAReplica, Together
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 from komfortkasse_django.models import RemovedOrder
 from sandbox.models import SandboxOrder
 from shop.models import Customer, Order
-from tests.staff import grant
+from tests.support.staff import grant
 
 PASSWORD = "a long password"
 

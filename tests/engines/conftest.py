@@ -14,8 +14,8 @@ import pytest
 from django.db import connection
 
 from tests.engines.harness import ENGINES, Engine
-from tests.loopback import Komfortkasse, Server
-from tests.running import Process, starting
+from tests.support.loopback import Komfortkasse, Server
+from tests.support.running import Process, starting
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

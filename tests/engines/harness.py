@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from django.db import connection
 
-from tests.readme import Recipe, recipe
+from tests.support.readme import Recipe, recipe
 
 
 @dataclass

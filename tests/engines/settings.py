@@ -4,9 +4,9 @@ from importlib.util import find_spec
 
 import environ
 
-from tests.readme import recipe
 from tests.settings import *  # noqa: F403
 from tests.settings import INSTALLED_APPS, KOMFORTKASSE
+from tests.support.readme import recipe
 
 env = environ.Env()
 

@@ -10,9 +10,9 @@ from django.conf import settings
 from django.db import connection
 
 from komfortkasse_django.models import RemovedOrder
-from tests.mirror import states
-from tests.running import end, until
 from tests.shop.models import Event, Line, Order
+from tests.support.mirror import states
+from tests.support.running import end, until
 
 MANY = 10_000
 SOME = 1_000

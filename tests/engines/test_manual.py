@@ -10,8 +10,8 @@ from django.db import connection
 
 from komfortkasse_django.models import RemovedOrder
 from tests.engines.test_engines import delete, place
-from tests.mirror import states
-from tests.running import until
+from tests.support.mirror import states
+from tests.support.running import until
 
 
 def only(engine):

@@ -3,9 +3,9 @@
 import pytest
 from docutils import nodes
 
-from tests.loopback import Komfortkasse, Server
 from tests.package.conftest import ROOT, run
-from tests.readme import recipe, section
+from tests.support.loopback import Komfortkasse, Server
+from tests.support.readme import recipe, section
 
 # As ``startproject`` lists them, after the admin.
 APPS = [

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from tests.loopback import Komfortkasse, Server
-from tests.running import Process, starting
+from tests.support.loopback import Komfortkasse, Server
+from tests.support.running import Process, starting
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from django.db import Error, connection
 
-from tests.running import until
+from tests.support.running import until
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import pytest
 from django.utils import timezone
 
 from komfortkasse_django.models import RemovedOrder
-from tests.loopback import http_answer, order_json
-from tests.mirror import due, numbers, states
-from tests.running import until
+from tests.support.loopback import http_answer, order_json
+from tests.support.mirror import due, numbers, states
+from tests.support.running import until
 
 CONCURRENCY = 4
 OPTIONS = json.dumps({"DEADLINE": 0.25, "CONCURRENCY": CONCURRENCY})

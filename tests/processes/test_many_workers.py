@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.mirror import due, numbers, states
+from tests.support.mirror import due, numbers, states
 
 WORKERS = 4
 ROWS = 2000

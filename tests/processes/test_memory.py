@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from tests.mirror import due, numbers
+from tests.support.mirror import due, numbers
 
 MIB = 1024  # KiB
 

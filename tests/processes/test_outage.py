@@ -5,7 +5,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from komfortkasse_django.models import RemovedOrder
-from tests.mirror import due, numbers, states
+from tests.support.mirror import due, numbers, states
 
 ROWS = 10_000
 

@@ -12,9 +12,9 @@ from django.core.management import call_command
 from django.db import connection, connections
 
 from komfortkasse_django.models import RemovedOrder
-from tests.mirror import due, numbers, states
 from tests.processes.servers import PRODUCTS, DatabaseServer
-from tests.running import end, until
+from tests.support.mirror import due, numbers, states
+from tests.support.running import end, until
 
 ROWS = 700
 CLAIMED = 128  # rows, at most, for four calls in flight

@@ -4,9 +4,9 @@ import pytest
 from django.db import connection
 
 from komfortkasse_django.models import RemovedOrder
-from tests.mirror import states
-from tests.running import end, until
 from tests.shop.models import Order
+from tests.support.mirror import states
+from tests.support.running import end, until
 
 pytestmark = [
     pytest.mark.usefixtures("sqlite"),

@@ -10,9 +10,9 @@ import pytest
 from django.db import connection
 
 from komfortkasse_django.models import RemovedOrder
-from tests.loopback import http_answer, order_json
-from tests.mirror import due, numbers, states
-from tests.running import end, until
+from tests.support.loopback import http_answer, order_json
+from tests.support.mirror import due, numbers, states
+from tests.support.running import end, until
 
 on_a_server = pytest.mark.skipif(
     connection.vendor == "sqlite", reason="SQLite has no connections that could break"

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.loopback import Komfortkasse, Server
 from tests.recipes.project import Project
+from tests.support.loopback import Komfortkasse, Server
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.loopback import Komfortkasse, Server
-from tests.readme import Recipe, recipe
+from tests.support.loopback import Komfortkasse, Server
+from tests.support.readme import Recipe, recipe
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,8 +8,8 @@ import responses
 
 from komfortkasse_django import signals
 from komfortkasse_django.removals import remove
-from tests.komfortkasse import error, order_json
-from tests.readme import recipe
+from tests.support.komfortkasse import error, order_json
+from tests.support.readme import recipe
 
 URL = "https://ssl.komfortkasse.eu/api/v2/order/remove/1001"
 

@@ -16,10 +16,10 @@ import pytest
 from django.apps import apps
 
 import komfortkasse_django
-from tests.loopback import http_answer
-from tests.readme import recipe
 from tests.recipes.project import ROOT
-from tests.running import until
+from tests.support.loopback import http_answer
+from tests.support.readme import recipe
+from tests.support.running import until
 
 DELETE = 'Order.objects.create(number="{0}"); Order.objects.get(number="{0}").delete()'
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.readme import recipe
+from tests.support.readme import recipe
 
 THREE_ORDERS = 'for number in "123": Order.objects.create(number=number)'
 

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.loopback import Connection, Server, http_answer, order_json
+from tests.support.loopback import Connection, Server, http_answer, order_json
 
 pytest.register_assert_rewrite("tests.shops.order_admin")
 

@@ -3,8 +3,8 @@
 import environ
 from oscar.defaults import *  # noqa: F403
 
-from tests.readme import recipe
 from tests.shops.manual import at_loopback
+from tests.support.readme import recipe
 
 DEBUG = False
 SECRET_KEY = "tests"

@@ -4,8 +4,8 @@ import os
 
 import environ
 
-from tests.readme import recipe
 from tests.shops.manual import at_loopback
+from tests.support.readme import recipe
 
 DEBUG = False
 SECRET_KEY = "tests"

@@ -1,3 +1,3 @@
-from tests.readme import recipe
+from tests.support.readme import recipe
 
 recipe("django-salesman", 1).run(globals(), "shop/payment.py")

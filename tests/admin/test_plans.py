@@ -1,0 +1,165 @@
+"""With many removals the admin's list is found by indexes.
+
+On whichever database the tests run.
+"""
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from komfortkasse_django.models import RemovedOrder
+from tests.support.plans import analyze, index, plan
+
+pytestmark = pytest.mark.django_db
+
+LIST = "admin:komfortkasse_django_removedorder_changelist"
+FINISHED, RARE = 20_000, 20
+SORTS = ("TEMP B-TREE", "Sort Key", "filesort")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _mirror(django_db_setup, django_db_blocker):
+    """Many that Komfortkasse answered, a few of all else; made once, for it takes seconds."""
+    with django_db_blocker.unblock():
+        fill()
+        analyze()
+    yield
+    with django_db_blocker.unblock():
+        RemovedOrder.objects.all()._raw_delete("default")
+
+
+def fill() -> None:
+    RemovedOrder.objects.bulk_create(
+        (
+            RemovedOrder(
+                shop="default",
+                order_number=str(number),
+                reference_number=f"K{number}",
+                requested_via="delete",
+                state="unknown" if number % 10 == 7 else "removed",
+                payment_status="PLANNED",
+                amount_paid=1 if number % 1000 == 0 else None,
+                currency="EUR",
+                next_attempt_at=None,
+            )
+            for number in range(FINISHED)
+        ),
+        batch_size=1000,
+    )
+    for state in ("pending", "failed", "superseded"):
+        for number in range(RARE):
+            RemovedOrder.objects.create(
+                shop="default",
+                order_number=f"{state} {number}",
+                requested_via="delete",
+                state=state,
+                next_attempt_at=timezone.now() if state == "pending" else None,
+            )
+
+
+@pytest.fixture
+def staff(client) -> Client:
+    client.force_login(User.objects.create_superuser("staff"))
+    return client
+
+
+def is_by_state(found: str) -> bool:
+    """Whether an index leads to the rows of a state; of few, the planner may take either."""
+    return index("state", "id") in found or index("state", "shop", "finished_at") in found
+
+
+def queries(staff: Client, **query: str) -> list[str]:
+    """What the list asks of the mirror: the overview first, its length and its page at last."""
+    with CaptureQueriesContext(connection) as captured:
+        assert staff.get(reverse(LIST), query).status_code == 200
+    table = connection.ops.quote_name(RemovedOrder._meta.db_table)
+    return [each["sql"] for each in captured if table in each["sql"]]
+
+
+def page_and_length(staff: Client, **query: str) -> list[str]:
+    length, page = queries(staff, **query)[-2:]
+    assert length.startswith("SELECT COUNT(*)")
+    return [plan(length), plan(page)]
+
+
+def test_the_overview(staff):
+    states, total, overdue, received = (plan(sql) for sql in queries(staff)[:4])
+
+    assert is_by_state(states)
+    assert is_by_state(overdue)
+    assert index("amount_paid", "currency") in received
+    # The whole is counted once, without reading the rows where the database can.
+    assert connection.vendor == "postgresql" or "komfortkass_" in total
+
+
+@pytest.mark.parametrize("order", ["", "1", "-1", "4", "-4", "8", "-8"])
+def test_no_page_is_sorted(staff, order):
+    """Order number, reference number, and when it was requested, in both directions."""
+    length, page = page_and_length(staff, o=order)
+
+    assert not any(sort in length for sort in SORTS)
+    if connection.vendor == "postgresql" and order in {"1", "-1", "4", "-4"}:
+        # It sorts equals, of which there are few.
+        assert "Incremental Sort" in page
+    else:
+        assert not any(sort in page for sort in SORTS)
+
+
+@pytest.mark.parametrize("state", ["failed", "superseded"])
+def test_by_a_state_of_few(staff, state):
+    length, page = page_and_length(staff, state=state)
+
+    assert is_by_state(length)
+    assert is_by_state(page)
+
+
+@pytest.mark.parametrize("state", ["removed", "unknown"])
+def test_by_a_state_of_many(staff, state):
+    for found in page_and_length(staff, state=state):
+        assert not any(sort in found for sort in SORTS)
+
+
+def test_what_is_still_to_be_sent(staff):
+    length, page = page_and_length(staff, state="pending")
+
+    assert is_by_state(length) or index("next_attempt_at") in length
+    assert is_by_state(page) or index("next_attempt_at") in page
+
+
+def test_what_is_overdue(staff):
+    RemovedOrder.objects.filter(state="pending").update(created_at="2026-01-01T00:00Z")
+
+    length, page = page_and_length(staff, state="overdue")
+
+    assert is_by_state(length)
+    assert is_by_state(page)
+
+
+def test_by_money_received(staff):
+    length, page = page_and_length(staff, received="yes")
+
+    assert index("amount_paid", "currency") in length
+    # Where the planner knows that there are many it reads the newest rows until a page is full.
+    assert index("amount_paid", "currency") in page or not any(sort in page for sort in SORTS)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"payment_status": "other"}, {"requested_via": "delete"}, {"shop": "default"}],
+)
+def test_other_filters_read_the_newest_rows_until_the_page_is_full(staff, query):
+    """An index for each of them would cost every deletion more than it helps."""
+    _length, page = page_and_length(staff, **query)
+
+    assert not any(sort in page for sort in SORTS)
+
+
+@pytest.mark.parametrize("term", ["1234", "K1234"])
+def test_search(staff, term):
+    for found in page_and_length(staff, q=term):
+        assert index("order_number") in found
+        assert index("reference_number") in found

@@ -1,0 +1,414 @@
+import io
+import os
+import signal
+import sys
+import threading
+import time
+from unittest import mock
+
+import pytest
+from django.core.management import CommandError, call_command, execute_from_command_line
+
+from komfortkasse_django import removals
+from komfortkasse_django.client import Client
+from komfortkasse_django.management.commands import komfortkasse_push
+from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.runs import PushResult
+from tests.shop.models import Order
+from tests.support.komfortkasse import error
+from tests.support.mirror import due
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def exit_code(*arguments: str) -> int:
+    """What the operating system would be told."""
+    try:
+        execute_from_command_line(["manage.py", *arguments])
+    except SystemExit as exit_:
+        return exit_.code
+    return 0
+
+
+@pytest.fixture
+def two_shops(configure):
+    configure(aliases={"a": {}, "b": {}, "off": {"ENABLED": False}})
+
+
+class TestPush:
+    def test_nothing_to_do(self, capsys):
+        assert exit_code("komfortkasse_push") == 0
+        assert capsys.readouterr().out == "nothing to do\n"
+
+    def test_sends_what_is_due(self, komfortkasse, capsys):
+        due("1001", "1002", "1003")
+        komfortkasse.answers["1002"] = error(404)
+        komfortkasse.answers["1003"] = error(500)
+
+        assert exit_code("komfortkasse_push") == 0
+
+        words = capsys.readouterr().out.strip().split(", ")
+        assert sorted(words) == ["1 removed", "1 unknown to Komfortkasse", "1 will be tried again"]
+
+    def test_is_quiet_when_asked(self, komfortkasse, capsys):
+        due("1001")
+
+        assert exit_code("komfortkasse_push", "-v", "0") == 0
+        assert capsys.readouterr().out == ""
+
+    def test_limit_leaves_the_rest_due(self, komfortkasse, capsys):
+        due("1001", "1002", "1003")
+
+        assert exit_code("komfortkasse_push", "--limit", "2") == 1
+
+        assert len(komfortkasse.numbers) == 2
+        told = capsys.readouterr().err
+        assert "1 removal of shop default is still due" in told
+        assert "not reached" in told
+
+    def test_wrong_key_leaves_all_due(self, komfortkasse, configure):
+        configure(CONCURRENCY=1)
+        due("1001", "1002", "1003")
+        komfortkasse.answer = error(401, "API Key missing")
+
+        with pytest.raises(CommandError, match=r"2 removals .* still due: .*API Key missing"):
+            call_command("komfortkasse_push")
+
+    def test_only_one_shop(self, komfortkasse, two_shops):
+        due("1001", shop="a")
+        due("1002", shop="b")
+
+        assert exit_code("komfortkasse_push", "--shop", "b") == 0
+        assert komfortkasse.numbers == ["1002"]
+
+    def test_reports_shops_that_are_gone_or_off(self, komfortkasse, two_shops, capsys):
+        due("1001", shop="gone")
+        due("1002", shop="off")
+
+        assert exit_code("komfortkasse_push") == 1
+
+        told = capsys.readouterr().err
+        assert "shop gone is still due: the shop gone is not in the settings any more" in told
+        assert "shop off is still due: the shop off is switched off in the settings" in told
+
+    @pytest.mark.django_db(transaction=True, databases=["default", "other"])
+    def test_database(self, komfortkasse):
+        RemovedOrder.objects.using("other").create(
+            shop="default", order_number="2001", requested_via="code"
+        )
+
+        assert exit_code("komfortkasse_push") == 0
+        assert komfortkasse.numbers == []
+        assert exit_code("komfortkasse_push", "--database", "other") == 0
+        assert komfortkasse.numbers == ["2001"]
+
+    @pytest.mark.parametrize(
+        ("arguments", "hint"),
+        [
+            (["--limit", "0"], "'0' is not a whole number above 0"),
+            (["--limit", "-1"], "'-1' is not a whole number above 0"),
+            (["--limit", "1.5"], "'1.5' is not a whole number above 0"),
+            (["--limit", "9" * 5000], "is not a whole number above 0"),
+            (["--watch", "86401"], "'86401' is not a number of seconds above 0 and at most 86400"),
+            (["--watch", "nan"], "'nan' is not a number of seconds above 0"),
+            (["--limit", "many"], "'many' is not a whole number above 0"),
+            (["--watch", "0"], "'0' is not a number of seconds above 0"),
+            (["--watch", "soon"], "'soon' is not a number of seconds above 0"),
+            (["--watch", "inf"], "'inf' is not a number of seconds above 0"),
+            (["--shop", "x"], "KOMFORTKASSE has no shop 'x', but default"),
+            (["--database", "x"], "DATABASES has no 'x', but default, other"),
+            (["1001"], "unrecognized arguments"),
+        ],
+    )
+    def test_wrong_arguments(self, capsys, arguments, hint):
+        assert exit_code("komfortkasse_push", *arguments) == 2
+        assert hint in capsys.readouterr().err
+
+    def test_no_shop_at_all(self, settings, capsys):
+        settings.KOMFORTKASSE = {}
+
+        assert exit_code("komfortkasse_push", "--shop", "x", "--skip-checks") == 2
+        assert "but none at all" in capsys.readouterr().err
+
+    @pytest.fixture
+    def on_terminal(self, monkeypatch):
+        """Push on a terminal, and return what it shows."""
+
+        def push():
+            terminal = io.StringIO()
+            terminal.isatty = lambda: True
+            monkeypatch.setattr(sys, "stderr", terminal)
+            call_command("komfortkasse_push", stdout=io.StringIO())
+            return terminal.getvalue()
+
+        return push
+
+    def test_shows_progress_on_a_terminal(self, komfortkasse, on_terminal):
+        due("1001", "1002")
+
+        shown = on_terminal()
+
+        assert "0/2" in shown
+        assert "\n" not in shown
+
+    def test_shows_none_without_tqdm(self, komfortkasse, on_terminal, monkeypatch):
+        due("1001")
+        monkeypatch.setitem(sys.modules, "tqdm", None)
+
+        assert on_terminal() == ""
+        assert komfortkasse.numbers == ["1001"]
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_signal_ends_it_cleanly(self, komfortkasse, configure, number):
+        configure(CONCURRENCY=1)
+        due(*(str(each) for each in range(50)))
+        before = signal.getsignal(number)
+        real = removals.push
+
+        def push(**options):
+            def settled(rows):
+                os.kill(os.getpid(), number)
+
+            return real(**{**options, "on_settled": settled})
+
+        with mock.patch.object(removals, "push", push), pytest.raises(CommandError, match="due"):
+            call_command("komfortkasse_push", stdout=io.StringIO())
+
+        assert len(komfortkasse.numbers) == RemovedOrder.objects.removed().count()
+        assert signal.getsignal(number) is before
+
+    def test_signal_during_a_call_lets_it_finish(self, komfortkasse, configure):
+        configure(CONCURRENCY=1)
+        due("1001", "1002", "1003")
+        real = Client.remove_order
+
+        def remove_order(self, number, **options):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.1)  # the signal is heard while the answer is still to come
+            return real(self, number, **options)
+
+        with mock.patch.object(Client, "remove_order", remove_order):
+            assert exit_code("komfortkasse_push") == 1
+
+        [number] = komfortkasse.numbers
+        assert RemovedOrder.objects.get(order_number=number).state == "removed"
+        others = RemovedOrder.objects.exclude(order_number=number)
+        assert {(row.state, row.attempts) for row in others} == {("pending", 0)}
+        assert RemovedOrder.objects.due().count() == 2
+
+    def test_elsewhere_than_in_the_main_thread(self, monkeypatch):
+        monkeypatch.setattr(komfortkasse_push, "current_thread", object)
+        before = signal.getsignal(signal.SIGTERM)
+
+        call_command("komfortkasse_push", stdout=io.StringIO())
+
+        assert signal.getsignal(signal.SIGTERM) is before
+
+
+class TestWatch:
+    @pytest.fixture
+    def rounds(self, monkeypatch):
+        """Acts to do instead of pushing, one a round; SIGTERM follows the last."""
+        acts = []
+
+        def push(**options):
+            act = acts.pop(0)
+            if not acts:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return act()
+
+        monkeypatch.setattr(removals, "push", push)
+        return acts
+
+    def test_goes_on_until_it_is_told_to_stop(self, rounds, capsys):
+        pushed = mock.Mock(return_value=PushResult())
+        pushed.return_value.states["removed"] = 3
+        rounds += [pushed, PushResult, pushed]
+
+        call_command("komfortkasse_push", watch=0.01)
+
+        assert capsys.readouterr().out == "3 removed\n3 removed\n"
+
+    def test_seconds_may_be_parts_of_one(self, rounds):
+        rounds += [PushResult] * 3
+
+        assert exit_code("komfortkasse_push", "--watch", "0.01") == 0
+        assert rounds == []
+
+    def test_is_quiet_when_asked(self, rounds, capsys):
+        pushed = PushResult()
+        pushed.states["removed"] = 3
+        rounds += [lambda: pushed, PushResult]
+
+        call_command("komfortkasse_push", watch=0.01, verbosity=0)
+
+        assert capsys.readouterr().out == ""
+
+    def test_reports_again_what_has_changed(self, rounds, caplog):
+        due("1001", shop="gone")
+
+        def one_more():
+            due("1002", shop="gone")
+            return PushResult()
+
+        rounds += [PushResult, PushResult, one_more, PushResult]
+        rounds += [PushResult]
+
+        call_command("komfortkasse_push", watch=0.01)
+
+        told = [record.getMessage() for record in caplog.records]
+        assert [text[:10] for text in told] == ["1 removal ", "2 removals"]
+
+    def test_survives_errors(self, rounds, caplog):
+        def fail():
+            raise ZeroDivisionError
+
+        rounds += [fail, fail, PushResult]
+
+        call_command("komfortkasse_push", watch=0.01)
+
+        assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+        assert "ZeroDivisionError" in caplog.text
+
+    def test_reports_what_stays_due_once(self, rounds, caplog):
+        due("1001", shop="gone")
+        rounds += [PushResult] * 4
+
+        call_command("komfortkasse_push", watch=0.01)
+
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert "shop gone is still due" in caplog.text
+
+    def test_closes_connections_that_are_too_old(self, rounds, monkeypatch):
+        closed = mock.Mock()
+        monkeypatch.setattr(komfortkasse_push, "close_old_connections", closed)
+        rounds += [PushResult] * 3
+
+        call_command("komfortkasse_push", watch=0.01)
+
+        assert closed.call_count >= 3
+
+    def test_does_not_spin(self, rounds):
+        def first():
+            threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGTERM]).start()
+            return PushResult()
+
+        rounds += [first, lambda: pytest.fail("began another round")]
+
+        call_command("komfortkasse_push", watch=60)
+
+        assert len(rounds) == 1
+
+
+class TestRemove:
+    def test_numbers(self, komfortkasse, capsys):
+        komfortkasse.answers["1002"] = error(404)
+
+        assert exit_code("komfortkasse_remove", "1001", "1002", "1001") == 0
+
+        assert sorted(komfortkasse.numbers) == ["1001", "1002"]
+        assert {row.requested_via for row in RemovedOrder.objects.all()} == {"command"}
+        words = capsys.readouterr().out.strip().split(", ")
+        assert sorted(words) == ["1 removed", "1 unknown to Komfortkasse"]
+
+    def test_sends_more_than_the_budget_of_a_request(self, komfortkasse, configure):
+        configure(REQUEST_BUDGET=0)
+
+        assert exit_code("komfortkasse_remove", "1001") == 0
+        assert komfortkasse.numbers == ["1001"]
+
+    def test_from_a_file(self, komfortkasse, tmp_path):
+        path = tmp_path / "numbers.txt"
+        path.write_bytes("\ufeff1001\r\n\r\n  1002 \n# 3\nÄ/4".encode())
+
+        assert exit_code("komfortkasse_remove", "--from-file", str(path)) == 0
+        assert sorted(komfortkasse.numbers) == ["# 3", "1001", "1002", "Ä/4"]
+
+    def test_from_standard_input(self, komfortkasse, monkeypatch):
+        # Whatever the locale says of it, it is UTF-8.
+        content = io.BytesIO("\ufeff1001\r\n1002\rÄ/4\n".encode())
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(content, encoding="ascii"))
+
+        assert exit_code("komfortkasse_remove", "--from-file", "-") == 0
+        assert sorted(komfortkasse.numbers) == ["1001", "1002", "Ä/4"]
+
+    def test_from_standard_input_that_is_binary(self, monkeypatch, capsys):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"1001\n\xff")))
+
+        assert exit_code("komfortkasse_remove", "--from-file", "-") == 1
+        assert "- cannot be read as UTF-8 text" in capsys.readouterr().err
+        assert not RemovedOrder.objects.exists()
+
+    def test_from_a_file_beside_numbers(self, komfortkasse, tmp_path):
+        path = tmp_path / "numbers.txt"
+        path.write_text("1002\n1001\n1002\n")
+
+        assert exit_code("komfortkasse_remove", "1001", "--from-file", str(path)) == 0
+        assert sorted(komfortkasse.numbers) == ["1001", "1002"]
+
+    @pytest.mark.parametrize("content", ["1001\n" + "9" * 256, "1001\na\0b"])
+    def test_from_a_file_all_or_none(self, tmp_path, capsys, content):
+        path = tmp_path / "numbers.txt"
+        path.write_text(content)
+
+        assert exit_code("komfortkasse_remove", "--from-file", str(path)) == 1
+        assert "Nothing was recorded" in capsys.readouterr().err
+        assert not RemovedOrder.objects.exists()
+
+    @pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
+    def test_from_a_file_that_cannot_be_read(self, tmp_path, capsys, content):
+        path = tmp_path / "numbers.txt"
+        if content:
+            path.write_bytes(content)
+
+        assert exit_code("komfortkasse_remove", "--from-file", str(path)) == 1
+        assert "cannot be read as UTF-8 text" in capsys.readouterr().err
+
+    def test_all_or_none(self, capsys):
+        assert exit_code("komfortkasse_remove", "1001", "9" * 256) == 1
+
+        told = capsys.readouterr().err
+        assert "Nothing was recorded" in told
+        assert "at most 255" in told
+        assert not RemovedOrder.objects.exists()
+
+    @pytest.mark.parametrize("arguments", [[], ["--from-file", os.devnull]])
+    def test_without_a_number(self, capsys, arguments):
+        assert exit_code("komfortkasse_remove", *arguments) == 1
+        assert "No order number was given" in capsys.readouterr().err
+
+    def test_needs_a_shop_where_there_are_several(self, komfortkasse, two_shops, capsys):
+        assert exit_code("komfortkasse_remove", "1001") == 1
+        assert "--shop with one of a, b, off" in capsys.readouterr().err
+        assert not RemovedOrder.objects.exists()
+        assert exit_code("komfortkasse_remove", "1001", "--shop", "b") == 0
+        assert RemovedOrder.objects.get().shop == "b"
+
+    def test_of_a_shop_that_is_off(self, two_shops, capsys):
+        assert exit_code("komfortkasse_remove", "1001", "--shop", "off") == 1
+        assert "switched off by ENABLED" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("answer", "hint"),
+        [
+            (error(400, "locked"), "refused some for good"),
+            (error(503, "locked"), "komfortkasse_push sends what is left"),
+        ],
+    )
+    def test_that_did_not_succeed(self, komfortkasse, capsys, answer, hint):
+        komfortkasse.answer = answer
+
+        assert exit_code("komfortkasse_remove", "1001") == 1
+
+        told = capsys.readouterr()
+        assert "1001: " in told.err
+        assert "locked" in told.err
+        assert "Not all of them are removed" in told.err
+        assert hint in told.err
+        assert RemovedOrder.objects.count() == 1
+
+    def test_is_never_superseded(self, komfortkasse):
+        Order.objects.create(number="1001")
+
+        assert exit_code("komfortkasse_remove", "1001") == 0
+        assert komfortkasse.numbers == ["1001"]

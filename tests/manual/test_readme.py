@@ -1,0 +1,265 @@
+"""The manual hides no code from the tests, and tells the truth."""
+
+import ast
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from django.core.management import BaseCommand, get_commands, load_command_class
+from django.utils import translation
+from django.utils.translation import gettext, pgettext
+from docutils import nodes
+
+from komfortkasse_django import checks
+from komfortkasse_django.conf import Shop
+from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.schema import PaymentStatus
+from komfortkasse_django.troubles import TROUBLES
+from tests.support.readme import README, document, recipe, recipes, section
+
+ROOT = Path(__file__).parents[2]
+GERMAN = ROOT / "README.de.rst"
+
+
+def rows(heading):
+    """The rows of the table whose first column has this heading, as words."""
+    for table in document().findall(nodes.table):
+        head, body = (next(iter(table.findall(each))) for each in (nodes.thead, nodes.tbody))
+        found = [
+            [" ".join(cell.astext().split()) for cell in row.findall(nodes.entry)]
+            for row in body.findall(nodes.row)
+        ]
+        if next(head.findall(nodes.entry)).astext() == heading:
+            return found
+    raise LookupError(heading)
+
+
+def asked_for():
+    """The blocks for which there is a ``recipe(...)`` in the tests."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "recipe":
+                title, position = [*map(ast.literal_eval, call.args), 0][:2]
+                yield title, position
+
+
+def test_all_its_code_is_run():
+    code = {key for key, each in recipes().items() if each.language}
+
+    assert sorted(code - set(asked_for())) == []
+
+
+def test_all_that_is_no_code_is_a_drawing():
+    (drawing,) = (each for each in recipes().values() if not each.language)
+
+    assert drawing.title == "What is recorded, and when it is sent"
+
+
+def test_knows_all_settings():
+    written = {key: default for key, default, _ in rows("Key")}
+
+    defaults = {each.name.upper(): each.default for each in fields(Shop) if each.name != "alias"}
+    assert written.keys() == defaults.keys()
+    for key, default in written.items():
+        if default == "required":
+            assert defaults[key] == ""
+        else:
+            assert ast.literal_eval(default) == defaults[key]
+
+
+def test_knows_the_limits_of_all_settings():
+    meanings = {key: meaning for key, _, meaning in rows("Key")}
+
+    for key, (_, what) in checks._VALUES.items():
+        assert set(re.findall(r"\d+", what)) <= set(re.findall(r"\d+", meanings[key])), key
+
+
+def test_knows_all_commands_with_all_options():
+    written = {
+        usage.split()[0]: set(re.findall(r"--[a-z-]+", usage)) for usage, _ in rows("Command")
+    }
+
+    ours = [name for name, app in get_commands().items() if app == "komfortkasse_django"]
+    common = BaseCommand().create_parser("", "")._option_string_actions.keys()
+    assert written == {
+        name: {
+            option
+            for option in load_command_class("komfortkasse_django", name)
+            .create_parser("", name)
+            ._option_string_actions.keys()
+            - common
+            if option.startswith("--")
+        }
+        for name in ours
+    }
+
+
+@pytest.mark.parametrize("shop", ["oscar", "salesman", "salesman_plus", "pretix"])
+def test_names_the_versions_of_the_shops_that_are_tried(shop):
+    required = (ROOT / "tests" / "shops" / shop / "requirements.txt").read_text()
+    name, version = re.search(
+        r"^([\w-]*(?:oscar|salesman|pretix)[\w-]*)==(\d+\.\d+)", required
+    ).groups()
+
+    assert f"{name} {version}" in " ".join(README.read_text().split())
+
+
+@pytest.mark.parametrize(
+    ("engine", "install"),
+    [
+        ("db", recipe("In the database: django-tasks-db", 0)),
+        ("rq", recipe("Redis: django-tasks-rq", 0)),
+        ("celery", recipe("RabbitMQ and Celery: django-tasks-fennel", 0)),
+    ],
+)
+def test_installs_the_engines_that_are_tried(engine, install):
+    script = (ROOT / "script" / "test-engines").read_text()
+    name, backport, version = re.search(
+        rf"^    {engine}\) engine=(\S+) backport=(\S+) version=(\S+) ;;$", script, re.MULTILINE
+    ).groups()
+
+    assert set(install.lines) == {f"pip install {name}", f"pip install {backport}"}
+    assert f"Tried with {name} {version}" in " ".join(README.read_text().split())
+
+
+def calls(name):
+    """The calls in the package of the function or method that is called by this name."""
+    for path in (ROOT / "komfortkasse_django").rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == name:
+                yield call
+
+
+def text_of(node):
+    """The text that is written there, with a gap for each value that is put into it."""
+    parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+    text = "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in parts)
+    return re.sub(r"%(\(\w+\))?[drs]", "…", text)
+
+
+def test_knows_all_states():
+    assert [state for state, _ in rows("State")] == RemovedOrder.State.labels
+
+
+def test_knows_all_log_messages():
+    levels = {"warning": "WARNING", "error": "ERROR", "exception": "ERROR"}
+    logged = {
+        (text_of(call.args[0]), level)
+        for name, level in levels.items()
+        for call in calls(f"logger.{name}")
+    }
+    logged |= {(text_of(call.args[1]), "ERROR or WARNING") for call in calls("logger.log")}
+    # With --watch it logs what it says without.
+    still_due = {text_of(call.args[1]) for call in calls("ngettext")}
+    still_due = {text for text in still_due if text.endswith("still due: …")}
+
+    assert {(message, level) for message, level, _ in rows("Message")} == (
+        logged - {("…", "WARNING")} | {(text, "WARNING") for text in still_due}
+    )
+
+
+def test_knows_all_reasons():
+    written = tuple(reason.rstrip("… ") for reason, _ in rows("Reason"))
+    halts = {text_of(call.args[1]) for call in calls("self._halt")}
+    answers = {text_of(call.args[0]) for call in calls("UnexpectedAnswer")}
+    stored = {trouble.begins for trouble in TROUBLES}
+
+    # The gap is what is stored as well.
+    reasons = (halts - {"…"}) | answers | stored
+    assert {reason for reason in reasons if not reason.startswith(written)} == set()
+    assert [each for each in written if not any(text.startswith(each) for text in reasons)] == []
+
+
+def test_knows_all_checks():
+    ids = {f"E{int(text_of(call.args[0])):03}" for call in calls("_error") if is_given(call)}
+    for call in calls("CheckWarning"):
+        (given,) = (text_of(each.value) for each in call.keywords if each.arg == "id")
+        ids.add(given.removeprefix("komfortkasse_django."))
+
+    assert [number for number, _ in rows("Check")] == sorted(ids)
+
+
+def is_given(call):
+    """Whether the first argument is written there."""
+    return isinstance(call.args[0], ast.Constant)
+
+
+def test_names_all_that_is_stored():
+    (stored,) = section("What is stored, and what is not").findall(nodes.block_quote)
+    text = " ".join(stored.astext().split())
+
+    # One after the other, for some of these names are parts of others.
+    for field in RemovedOrder._meta.fields[1:]:  # without the primary key
+        _, found, text = text.partition(str(field.verbose_name).removesuffix(" at"))
+        assert found, field
+
+
+@pytest.mark.parametrize("path", [README, GERMAN], ids=lambda path: path.name)
+def test_names_the_versions_that_are_declared(path):
+    declared = (ROOT / "setup.cfg").read_text(encoding="utf-8")
+    python = re.search(r"python_requires = >=(.+)", declared)[1]
+    *older, newest = re.findall(r"Django :: (\d+\.\d+)", declared)
+    text = " ".join(path.read_text(encoding="utf-8").split())
+
+    assert re.search(rf"Django {', '.join(older)} (or|oder) {newest}\b", text)
+    assert re.search(rf"Python {python} (or later|oder neuer)\b", text)
+
+
+def test_names_the_oldest_requests():
+    declared = (ROOT / "setup.cfg").read_text(encoding="utf-8")
+    oldest = re.search(r"requests>=(\d+\.\d+)", declared)[1]
+
+    assert f"`requests`_ {oldest} or later" in README.read_text(encoding="utf-8")
+
+
+def test_names_extras_that_exist():
+    setup_cfg = (ROOT / "setup.cfg").read_text(encoding="utf-8")
+    named = re.findall(r"komfortkasse_django\[(\w+)\]", README.read_text(encoding="utf-8"))
+
+    assert named
+    for extra in named:
+        assert re.search(rf"(?m)^{extra} = ", setup_cfg)
+
+
+class TestGerman:
+    """It speaks of the admin in the admin's words."""
+
+    def test_explains_all_states(self):
+        terms = [term.astext() for term in document(GERMAN).findall(nodes.term)]
+
+        with translation.override("de"):
+            assert terms == RemovedOrder.State.labels
+
+    @pytest.mark.parametrize("choices", [PaymentStatus, RemovedOrder.RequestedVia])
+    def test_names_all_choices(self, choices):
+        text = " ".join(document(GERMAN).astext().split())
+
+        with translation.override("de"):
+            assert [label for label in map(str, choices.labels) if label not in text] == []
+
+    @pytest.mark.parametrize(
+        ("context", "word"),
+        [
+            (None, "Remove from Komfortkasse"),
+            (None, "Remove selected %(verbose_name_plural)s from Komfortkasse"),
+            (None, "Can remove orders from Komfortkasse"),
+            ("komfortkasse", "Try again"),
+            ("komfortkasse", "refund needed"),
+        ],
+    )
+    def test_quotes(self, context, word):
+        text = " ".join(document(GERMAN).astext().split())
+
+        with translation.override("de"):
+            word = pgettext(context, word) if context else gettext(word)
+        assert f"„{word % {'verbose_name_plural': 'Bestellungen'}}“" in text
+
+    def test_names_all_that_is_stored(self):
+        text = document(GERMAN).astext()
+        stored = text.partition("Gespeichert werden")[2].partition("Namen, Anschriften")[0]
+        with translation.override("de"):
+            names = [str(field.verbose_name) for field in RemovedOrder._meta.fields]
+
+        for name in names[1:]:  # without the primary key
+            assert name.removesuffix(" am").removesuffix(" durch").lower() in stored.lower()

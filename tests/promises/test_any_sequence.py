@@ -1,0 +1,485 @@
+"""Deletions, rollbacks, crashes and answers in any order: is Komfortkasse told what it must be?
+
+The machine does what shops, workers, staff and time do. After each step it compares the mirror and
+what Komfortkasse heard with a model that knows only the promises.
+"""
+
+import copy
+import io
+import json
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from unittest import mock
+
+import pytest
+import requests
+import responses
+from django.core.management import call_command
+from django.db import connection, transaction
+from django.test import override_settings
+from django.utils import timezone
+from hypothesis import event
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from komfortkasse_django.models import RemovedOrder, RetryAfter
+from komfortkasse_django.removals import push, remove
+from tests.settings import KOMFORTKASSE
+from tests.shop.models import Event, Order
+from tests.support.examples import examples
+from tests.support.komfortkasse import Komfortkasse, error, order_json
+
+HOUR = timedelta(hours=1)
+LEASE = timedelta(seconds=60)
+PAUSES = {"pause": timedelta(minutes=10), "long pause": timedelta(hours=5)}
+
+FINAL = {"removed": "removed", "unknown": "unknown", "refused": "failed"}
+"""What an answer makes of a row; any other leaves it pending."""
+SERVICE_FAILURES = {"down", "late", "unreachable"}
+ANSWERS = {
+    "unknown": error(404),
+    "refused": error(400, "Order is locked"),
+    "wrong key": error(401, "API Key invalid"),
+    "down": error(503, "Maintenance"),
+    "pause": error(429, "Too many requests", **{"Retry-After": "600"}),
+    "long pause": error(503, "Maintenance", **{"Retry-After": "18000"}),
+    "late": requests.Timeout("slow"),
+    "unreachable": requests.ConnectionError("refused"),
+    "portal": (200, {}, "<html>Please log in to the Wi-Fi</html>"),
+    "proxy": (404, {}, "<html>nginx</html>"),
+    "mistaken": (200, {}, json.dumps(order_json("another"))),
+    "redirect": (302, {"Location": "https://elsewhere.test/"}, ""),
+}
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class RolledBack(Exception):  # noqa: N818
+    """The shop thinks better of it."""
+
+
+@dataclass(frozen=True)
+class Weather:
+    """What Komfortkasse answers, one call after the other, and when the process is killed."""
+
+    answers: tuple[str, ...] = ("removed",)
+    """Over and over again."""
+    statement: int | None = None
+    """Killed before this statement, of those that the step sends to the database."""
+    call: int | None = None
+    """Killed during this call, of those that Komfortkasse hears."""
+
+    @property
+    def is_deadly(self) -> bool:
+        return self.statement is not None or self.call is not None
+
+
+moods = st.sampled_from(["removed", *ANSWERS])
+answers = st.lists(moods, min_size=1, max_size=5).map(tuple)
+weathers = st.builds(
+    Weather,
+    answers=answers,
+    call=st.sampled_from([*[None] * 18, 0, 1, 2]),
+    statement=st.sampled_from([*[None] * 60, *range(15)]),
+)
+numbers = st.sampled_from(["1001", "1002", "1003", "Ä/2 %", " ", None])
+which = st.integers(0, 20)
+some = st.sets(which, min_size=1, max_size=4)
+
+steps = st.deferred(
+    lambda: st.lists(
+        st.tuples(st.just("create"), numbers)
+        | st.tuples(st.just("delete_one"), which)
+        | st.tuples(st.just("delete_several"), some)
+        | st.tuples(st.just("remove"), some)
+        | st.tuples(st.just("savepoint"), steps, endings),
+        max_size=4,
+    )
+)
+endings = st.sampled_from(["commit", "rollback", "exception"])
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An order in the model."""
+
+    number: str | None
+    event: int
+    replaces: int | None
+
+    @property
+    def has_number(self) -> bool:
+        return self.number is not None and self.number.strip() != ""
+
+
+class Listener(Komfortkasse):
+    """Answers as the weather is, and remembers what it answered."""
+
+    def __init__(self, requests_mock: responses.RequestsMock) -> None:
+        super().__init__(requests_mock)
+        self.weather = Weather()
+        self.heard: list[tuple[str, str]] = []
+
+    def _call(self, request):
+        position = len(self.heard)
+        mood = self.weather.answers[position % len(self.weather.answers)]
+        self.answer = ANSWERS.get(mood)
+        try:
+            return super()._call(request)
+        finally:
+            self.heard.append((self.numbers[-1], mood))
+            if position == self.weather.call:
+                raise Killed
+
+
+class Shop(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+        self.orders: dict[int, Entry] = {}
+        self.instances: dict[int, Order] = {}
+        """Each order as it was when it was made, however stale it is."""
+        self.asked: list[tuple[str, str]] = []
+        """Order number and requested_via of what the step asks for."""
+        self.is_unfinished = False
+        """Whether something is pending or failed."""
+        self.budget = 0
+        self.stack = ExitStack()
+        requests_mock = responses.RequestsMock(assert_all_requests_are_fired=False)
+        self.komfortkasse = Listener(self.stack.enter_context(requests_mock))
+        self.stack.enter_context(mock.patch.object(timezone, "now", self.tick))
+        Order.objects.update(replaces=None)
+        for model in (RemovedOrder, RetryAfter, Order, Event):
+            model.objects.all()._raw_delete("default")
+        self.events = [Event.objects.create().pk for _ in range(2)]
+
+    def teardown(self) -> None:
+        self.stack.close()
+
+    def tick(self) -> datetime:
+        self.now += timedelta(microseconds=1)
+        return self.now
+
+    @initialize(
+        budget=st.sampled_from([0, 60]),
+        orders=st.lists(st.tuples(numbers, which, st.none() | which), min_size=4, max_size=12),
+    )
+    def open_the_shop(self, budget, orders) -> None:
+        """With ``budget`` seconds to push at once; without, only komfortkasse_push does."""
+        self.budget = budget
+        default = {**KOMFORTKASSE["default"], "REQUEST_BUDGET": budget, "CONCURRENCY": 1}
+        self.stack.enter_context(override_settings(KOMFORTKASSE={"default": default}))
+        for order in orders:
+            self.create(*order)
+
+    # What the shop does: each of these changes the model, then the database.
+
+    def create(self, number: str | None, event: int = 0, replaces: int | None = None) -> None:
+        entry = Entry(number, self.events[event % 2], self.pick(replaces))
+        order = Order.objects.create(
+            number=entry.number, event_id=entry.event, replaces_id=entry.replaces
+        )
+        self.orders[order.pk] = entry
+        self.instances[order.pk] = copy.copy(order)
+
+    def pick(self, index: int | None) -> int | None:
+        keys = sorted(self.orders)
+        return keys[index % len(keys)] if keys and index is not None else None
+
+    def pick_several(self, indexes: set[int]) -> list[int]:
+        return sorted({key for index in indexes if (key := self.pick(index)) is not None})
+
+    def expect_deletion(self, keys: list[int]) -> None:
+        gone = set(keys)
+        while more := {
+            key for key, entry in self.orders.items() if entry.replaces in gone and key not in gone
+        }:
+            gone |= more
+        for key in gone:
+            entry = self.orders.pop(key)
+            if entry.has_number:
+                self.asked.append((entry.number, "delete"))
+
+    def delete_one(self, index: int) -> None:
+        key = self.pick(index)
+        if key is not None:
+            self.expect_deletion([key])
+            copy.copy(self.instances[key]).delete()
+
+    def delete_several(self, indexes: set[int]) -> None:
+        keys = self.pick_several(indexes)
+        self.expect_deletion(keys)
+        Order.objects.filter(pk__in=keys).delete()
+
+    def remove(self, indexes: set[int]) -> None:
+        keys = self.pick_several(indexes)
+        self.asked += [
+            (self.orders[key].number, "code") for key in keys if self.orders[key].has_number
+        ]
+        remove([self.instances[key] for key in keys])
+
+    def savepoint(self, steps, ending: str) -> None:
+        orders, asked = dict(self.orders), list(self.asked)
+        try:
+            with transaction.atomic():
+                for name, *arguments in steps:
+                    getattr(self, name)(*arguments)
+                if ending == "exception":
+                    raise RolledBack  # noqa: TRY301
+                transaction.set_rollback(ending == "rollback")
+        except RolledBack:
+            pass
+        if ending != "commit":
+            self.orders, self.asked = orders, asked
+
+    # What is done and what becomes of it
+
+    def do(self, name: str, *arguments, weather: Weather = Weather(), pushes: bool = False) -> None:
+        """Take a step, and check what it did to the orders, the mirror and Komfortkasse."""
+        before, orders = rows(), dict(self.orders)
+        started = self.now
+        silent = silent_until()
+        self.asked = []
+        is_killed = self.survive(name, arguments, weather)
+
+        now_there = stored_orders()
+        after = rows()
+        new = {key: row for key, row in after.items() if key not in before}
+        recorded = Counter((row.order_number, row.requested_via) for row in new.values())
+        happened = (now_there, recorded) == (self.orders, Counter(self.asked))
+        if not happened:
+            assert is_killed
+            assert (now_there, recorded) == (orders, Counter())
+            self.orders, self.asked = orders, []
+        self.is_unfinished = any(row.state in {"pending", "failed"} for row in after.values())
+
+        may_be_sent = set(before) if pushes else set(new) if self.budget else set()
+        due = {
+            key
+            for key in may_be_sent
+            if key in new or is_due(before[key], started)
+            if silent is None or silent < started
+        }
+        for key, row in before.items():
+            if key not in due and key in after:
+                assert contents(after[key]) == contents(row)
+        self.check_answers(due, before, after, is_killed=is_killed)
+        self.check_pause(silent, started)
+
+    def survive(self, name: str, arguments, weather: Weather) -> bool:
+        """Take the step; return whether the process was killed meanwhile."""
+        self.komfortkasse.weather = weather
+        self.komfortkasse.heard = []
+        statements = 0
+
+        def execute(call, *statement):
+            nonlocal statements
+            statements += 1
+            if statements - 1 == weather.statement:
+                raise Killed
+            return call(*statement)
+
+        try:
+            with connection.execute_wrapper(execute):
+                getattr(self, name)(*arguments)
+        except Killed:
+            assert weather.is_deadly
+            event("killed")
+            return True
+        finally:
+            assert not connection.in_atomic_block
+        return False
+
+    def check_answers(
+        self,
+        due: set[int],
+        before: dict[int, RemovedOrder],
+        after: dict[int, RemovedOrder],
+        *,
+        is_killed: bool,
+    ) -> None:
+        heard = self.komfortkasse.heard
+        in_use = {entry.number for entry in self.orders.values()}
+        outdated = {
+            key
+            for key in due
+            if after[key].requested_via == "delete" and after[key].order_number in in_use
+        }
+        results: Counter[tuple[str, str]] = Counter()
+        is_waiting = False
+        for key in due:
+            row = after[key]
+            attempts = row.attempts - (before[key].attempts if key in before else 0)
+            assert attempts in {0, 1}
+            event(row.state)
+            if row.state == "pending":
+                # Never stuck.
+                assert row.next_attempt_at <= self.now + (HOUR if row.last_error else LEASE)
+            else:
+                assert row.next_attempt_at is None
+                assert attempts == 1
+                assert (key in outdated) == (row.state == "superseded")
+            if row.state not in {"pending", "superseded"}:
+                results[row.order_number, row.state] += 1
+            elif row.state == "pending" and attempts and not is_killed:
+                assert key not in outdated
+                assert row.last_error
+                results[row.order_number, "pending"] += 1
+            elif row.state == "pending" and not is_killed:
+                assert is_due(row, self.now)
+                is_waiting = True
+
+        # Once for each removal, at most.
+        called = Counter(number for number, _mood in heard)
+        assert called <= Counter(after[key].order_number for key in due - outdated)
+        meanings = Counter((number, FINAL.get(mood, "pending")) for number, mood in heard)
+        if is_killed:
+            assert results <= meanings
+            return
+        assert results == meanings
+        # Nothing that is due is left behind, unless Komfortkasse is not to be called any more.
+        moods = [mood for _number, mood in heard]
+        assert is_to_be_left_alone(moods) or not is_waiting
+        assert not is_to_be_left_alone(moods[:-1])
+
+    def check_pause(self, silent: datetime | None, started: datetime) -> None:
+        pauses = [PAUSES[mood] for _number, mood in self.komfortkasse.heard if mood in PAUSES]
+        until = silent_until()
+        if until != silent:
+            [seconds] = pauses
+            assert started < until - min(seconds, HOUR) <= self.now
+
+    # The steps
+
+    @rule(number=numbers, event=which, replaces=st.none() | which)
+    def an_order_is_placed(self, number, event, replaces) -> None:
+        self.do("create", number, event, replaces)
+
+    @precondition(lambda self: self.orders)
+    @rule(index=which, number=numbers)
+    def an_order_gets_another_number(self, index, number) -> None:
+        key = self.pick(index)
+        Order.objects.filter(pk=key).update(number=number)
+        self.orders[key] = Entry(number, self.orders[key].event, self.orders[key].replaces)
+
+    @precondition(lambda self: self.orders)
+    @rule(index=which, weather=weathers)
+    def an_order_is_deleted(self, index, weather) -> None:
+        self.do("delete_one", index, weather=weather)
+
+    @precondition(lambda self: self.orders)
+    @rule(indexes=some, weather=weathers)
+    def orders_are_deleted(self, indexes, weather) -> None:
+        self.do("delete_several", indexes, weather=weather)
+
+    @precondition(lambda self: self.orders)
+    @rule(index=which, weather=weathers)
+    def what_orders_belong_to_is_deleted(self, index, weather) -> None:
+        self.do("delete_event", index, weather=weather)
+        missing = 2 - Event.objects.count()
+        Event.objects.bulk_create(Event() for _ in range(missing))
+        self.events = list(Event.objects.order_by("pk").values_list("pk", flat=True))
+
+    def delete_event(self, index: int) -> None:
+        event = self.orders[self.pick(index)].event
+        self.expect_deletion([key for key, each in self.orders.items() if each.event == event])
+        Event.objects.get(pk=event).delete()
+
+    @precondition(lambda self: self.orders)
+    @rule(indexes=some, weather=weathers)
+    def orders_are_removed_by_the_shops_code(self, indexes, weather) -> None:
+        self.do("remove", indexes, weather=weather)
+
+    @rule(steps=steps, ending=endings, weather=weathers)
+    def a_transaction(self, steps, ending, weather) -> None:
+        self.do("savepoint", steps, ending, weather=weather)
+
+    @precondition(lambda self: self.is_unfinished)
+    @rule(weather=weathers)
+    def what_is_due_is_pushed(self, weather) -> None:
+        self.do("push", weather=weather, pushes=True)
+
+    def push(self) -> None:
+        push()
+
+    @rule(seconds=st.sampled_from([70, 700, 7200, 2 * 86_400]))
+    def time_passes(self, seconds) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    @precondition(lambda self: self.is_unfinished)
+    @rule(number=numbers)
+    def staff_try_again(self, number) -> None:
+        before = rows()
+        RemovedOrder.objects.filter(order_number=number).retry()
+        for key, row in rows().items():
+            if row.order_number == number and before[key].state in {"pending", "failed"}:
+                assert row.state == "pending"
+                assert is_due(row, self.now)
+            else:
+                assert contents(row) == contents(before[key])
+
+    @rule()
+    def what_was_finished_long_ago_is_pruned(self) -> None:
+        before = rows()
+        call_command("komfortkasse_prune", older_than=1, stdout=io.StringIO())
+        old = self.now - timedelta(days=1)
+        kept = {
+            key: contents(row)
+            for key, row in before.items()
+            if row.state in {"pending", "failed"} or row.finished_at >= old
+        }
+        assert {key: contents(row) for key, row in rows().items()} == kept
+
+    @precondition(lambda self: self.is_unfinished)
+    @rule()
+    def in_the_end_everything_is_told(self) -> None:
+        self.now += 2 * HOUR
+        self.do("push", pushes=True)
+        assert not RemovedOrder.objects.pending().exists()
+
+
+def rows() -> dict[int, RemovedOrder]:
+    return RemovedOrder.objects.in_bulk()
+
+
+def contents(row: RemovedOrder) -> dict[str, object]:
+    return {name: value for name, value in vars(row).items() if name != "_state"}
+
+
+def is_due(row: RemovedOrder, now: datetime) -> bool:
+    return row.next_attempt_at is not None and row.next_attempt_at <= now
+
+
+def silent_until() -> datetime | None:
+    return RetryAfter.objects.values_list("until", flat=True).first()
+
+
+def stored_orders() -> dict[int, Entry]:
+    return {
+        order.pk: Entry(order.number, order.event_id, order.replaces_id)
+        for order in Order.objects.all()
+    }
+
+
+def is_to_be_left_alone(moods: list[str]) -> bool:
+    in_a_row = 0
+    for mood in moods:
+        in_a_row = in_a_row + 1 if mood in SERVICE_FAILURES else 0
+        if mood in {"wrong key", *PAUSES} or in_a_row == 3:
+            return True
+    return False
+
+
+@pytest.mark.django_db(transaction=True)
+def test_komfortkasse_is_told_what_it_must_be():
+    run_state_machine_as_test(Shop, settings=examples(120, stateful_step_count=20))

@@ -1,0 +1,229 @@
+"""Delivery through Django's Tasks framework: django.tasks, or django-tasks on Django 5.2."""
+
+import json
+import sys
+from importlib import import_module
+
+import django
+import pytest
+from django.urls import reverse
+from django.utils.module_loading import import_string
+
+from komfortkasse_django import tasks
+from komfortkasse_django.models import RemovedOrder
+from tests.shop.models import Order
+
+FRAMEWORK = "django.tasks" if django.VERSION >= (6, 0) else "django_tasks"
+pytest.importorskip(FRAMEWORK, reason="Django 5.2 has Tasks only where django-tasks is installed")
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+DummyBackend = import_string(f"{FRAMEWORK}.backends.dummy.DummyBackend")
+
+
+class BrokenBackend(DummyBackend):
+    attempts = 0
+
+    def enqueue(self, *args, **kwargs):
+        type(self).attempts += 1
+        raise ConnectionRefusedError("the broker is down")
+
+
+class CeleryLikeTask(import_string(f"{FRAMEWORK}.base.Task")):
+    pass
+
+
+class CeleryLikeBackend(DummyBackend):
+    task_class = CeleryLikeTask
+
+
+@pytest.fixture
+def enqueued(settings, monkeypatch):
+    """The results of a backend that only collects tasks, by its alias."""
+    dummy = {"BACKEND": f"{FRAMEWORK}.backends.dummy.DummyBackend"}
+    settings.TASKS = {
+        "default": dummy,
+        "slow": {**dummy, "QUEUES": ["shop"]},
+        "down": {"BACKEND": "tests.queue.test_tasks.BrokenBackend"},
+    }
+    backends = import_string(f"{FRAMEWORK}.task_backends")
+    return lambda alias="default": backends[alias].results
+
+
+def test_enqueues_row_ids_in_chunks(enqueued, komfortkasse):
+    Order.objects.bulk_create(Order(number=str(number)) for number in range(250))
+
+    Order.objects.all().delete()
+
+    assert komfortkasse.numbers == []
+    results = enqueued()
+    assert [len(result.args[2]) for result in results] == [100, 100, 50]
+    keys = set(RemovedOrder.objects.values_list("pk", flat=True))
+    assert {key for result in results for key in result.args[2]} == keys
+    assert {tuple(result.args[:2]) for result in results} == {("default", "default")}
+    assert json.loads(json.dumps(results[0].args)) == results[0].args
+    assert results[0].kwargs == {}
+
+
+def test_worker_pushes_what_is_still_due(enqueued, komfortkasse):
+    for number in ("1001", "1002"):
+        Order.objects.create(number=number)
+    Order.objects.all().delete()
+    RemovedOrder.objects.filter(order_number="1001").update(next_attempt_at=None)
+    [result] = enqueued()
+
+    import_string(result.task.module_path).call(*result.args)
+
+    assert komfortkasse.numbers == ["1002"]
+
+
+def test_trying_again_in_the_admin_enqueues_as_well(enqueued, komfortkasse, admin_client):
+    row = RemovedOrder.objects.create(shop="default", order_number="1001", state="failed")
+
+    admin_client.post(reverse("admin:komfortkasse_django_removedorder_try_again", args=[row.pk]))
+
+    (task,) = enqueued()
+    assert task.args == ["default", "default", [row.pk]]
+    assert komfortkasse.numbers == []
+
+
+def test_trying_again_enqueues_nothing_for_a_shop_that_is_off(enqueued, configure, admin_client):
+    row = RemovedOrder.objects.create(shop="default", order_number="1001", state="failed")
+    configure(ENABLED=False)
+
+    admin_client.post(reverse("admin:komfortkasse_django_removedorder_try_again", args=[row.pk]))
+
+    assert enqueued() == []
+    assert RemovedOrder.objects.due().get() == row
+
+
+def test_uses_the_backend_and_queue_of_the_shop(enqueued, configure):
+    configure(TASK_BACKEND="slow", TASK_QUEUE="shop")
+
+    Order.objects.create(number="1001").delete()
+
+    [result] = enqueued("slow")
+    assert (result.backend, result.task.queue_name) == ("slow", "shop")
+
+
+def test_enqueues_also_where_nothing_may_be_sent_in_process(enqueued, configure):
+    configure(REQUEST_BUDGET=0)
+
+    Order.objects.create(number="1001").delete()
+
+    assert len(enqueued()) == 1
+
+
+@pytest.mark.parametrize(
+    ("backend", "reason"), [("down", "the broker is down"), ("nothing", "nothing")]
+)
+def test_backend_that_is_down_or_missing_costs_the_shop_nothing(
+    enqueued, configure, caplog, backend, reason
+):
+    configure(TASK_BACKEND=backend)
+
+    Order.objects.create(number="1001").delete()
+
+    assert not Order.objects.exists()
+    assert RemovedOrder.objects.due().count() == 1
+    assert reason in caplog.text
+
+
+def test_broker_that_is_down_is_left_alone_for_a_minute(enqueued, configure, monkeypatch):
+    """Finding out may take seconds, for each of many deletions."""
+    configure(TASK_BACKEND="down")
+    monkeypatch.setattr(BrokenBackend, "attempts", 0)
+    now = 1000.0
+    monkeypatch.setattr(tasks.time, "monotonic", lambda: now)
+
+    def delete() -> int:
+        Order.objects.create(number="1001").delete()
+        return BrokenBackend.attempts
+
+    assert [delete(), delete()] == [1, 1]
+    now += 59
+    assert delete() == 1
+    now += 2
+    assert delete() == 2
+    assert RemovedOrder.objects.due().count() == 4
+    configure(TASK_BACKEND="default")
+    Order.objects.create(number="1002").delete()
+    assert len(enqueued()) == 1
+
+
+def test_only_the_queue_that_failed_is_left_alone(enqueued, configure, settings, monkeypatch):
+    settings.TASKS = {
+        **settings.TASKS,
+        "down": {"BACKEND": "tests.queue.test_tasks.BrokenBackend", "QUEUES": ["a", "b"]},
+    }
+    monkeypatch.setattr(BrokenBackend, "attempts", 0)
+
+    for queue in ("a", "b"):
+        configure(TASK_BACKEND="down", TASK_QUEUE=queue)
+        Order.objects.create(number="1001").delete()
+
+    assert BrokenBackend.attempts == 2
+
+
+def test_another_backend_under_the_same_alias_is_not_left_alone(enqueued, configure, settings):
+    configure(TASK_BACKEND="down")
+    Order.objects.create(number="1001").delete()
+    settings.TASKS = {**settings.TASKS, "down": settings.TASKS["default"]}
+
+    Order.objects.create(number="1002").delete()
+
+    assert len(enqueued("down")) == 1
+
+
+def test_immediate_backend_is_bypassed(settings, komfortkasse):
+    """Its budget would be unlimited."""
+    settings.TASKS = {
+        "default": {"BACKEND": f"{FRAMEWORK}.backends.immediate.ImmediateBackend", "QUEUES": ["a"]}
+    }
+
+    Order.objects.create(number="1001").delete()
+
+    assert komfortkasse.numbers == ["1001"]
+
+
+def test_without_a_framework_delivers_in_process(monkeypatch, komfortkasse):
+    monkeypatch.setattr(tasks, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "komfortkasse_django.background", None)
+
+    Order.objects.create(number="1001").delete()
+
+    assert komfortkasse.numbers == ["1001"]
+
+
+def test_task_is_of_the_class_that_a_backend_needs(settings, configure, monkeypatch):
+    """As backends for Celery do, whatever comes first, and whether it is switched on yet."""
+    settings.TASKS = {
+        "default": {"BACKEND": f"{FRAMEWORK}.backends.dummy.DummyBackend"},
+        "celery": {"BACKEND": "tests.queue.test_tasks.CeleryLikeBackend", "QUEUES": ["shop"]},
+    }
+    celery = {"TASK_BACKEND": "celery", "TASK_QUEUE": "shop"}
+    configure(aliases={"a": {}, "b": celery, "c": {}}, ENABLED=False)
+    monkeypatch.delitem(sys.modules, "komfortkasse_django.background", raising=False)
+
+    task = import_module("komfortkasse_django.background").push_removed_orders
+
+    assert isinstance(task, CeleryLikeTask)
+    assert (task.backend, task.queue_name) == ("celery", "shop")
+    assert isinstance(task.using(backend="default", queue_name="default"), CeleryLikeTask)
+
+
+def test_task_is_not_defined_for_a_backend_that_runs_none(
+    enqueued, settings, configure, monkeypatch
+):
+    """The queue of an immediate backend is never used, and may be missing there."""
+    immediate = {"BACKEND": f"{FRAMEWORK}.backends.immediate.ImmediateBackend"}
+    settings.TASKS = {**settings.TASKS, "default": immediate}
+    configure(
+        aliases={"a": {"ORDER_FILTER": lambda order: False}, "b": {"TASK_BACKEND": "slow"}},
+        TASK_QUEUE="shop",
+    )
+    monkeypatch.delitem(sys.modules, "komfortkasse_django.background", raising=False)
+
+    Order.objects.create(number="1001").delete()
+
+    assert len(enqueued("slow")) == 1
