@@ -18,7 +18,7 @@ def _peak() -> float:
 
 if __name__ == "__main__":
     django.setup()
-    from komfortkasse_django import removals
+    from komfortkasse_django.queue import pushing
 
-    removals.push()
+    pushing.push()
     print(_peak())

@@ -29,7 +29,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext, npgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from komfortkasse_django import explanations, markup, overview, removals
+from komfortkasse_django import explanations, markup, overview
 from komfortkasse_django.admin_filters import (
     PaymentStatusFilter,
     ReceivedFilter,
@@ -41,6 +41,7 @@ from komfortkasse_django.admin_messages import report
 from komfortkasse_django.conf import enabled_shops, shops
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
 from komfortkasse_django.order_admin import OrderAdminMixin
+from komfortkasse_django.queue.delivery import deliver_on_commit
 from komfortkasse_django.summaries import obstacle
 from komfortkasse_django.troubles import trouble_of
 
@@ -361,7 +362,7 @@ class RemovedOrderAdmin(ModelAdmin):
             LogEntry.objects.log_actions(
                 cast("int", request.user.pk), rows, CHANGE, gettext("Tried again to remove it.")
             )
-            removals.deliver_on_commit(keys, using=using)
+            deliver_on_commit(keys, using=using)
             # After the delivery, which also waits for the commit.
             transaction.on_commit(tell, using=using, robust=True)
 

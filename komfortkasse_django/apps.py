@@ -13,15 +13,16 @@ class KomfortkasseConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from komfortkasse_django import receivers, tasks
+        from komfortkasse_django import receivers
         from komfortkasse_django.checks import check_settings
+        from komfortkasse_django.queue import budget
 
         checks.register(check_settings)
         receivers.connect()
         class_prepared.connect(receivers.connect_late_proxy)
         setting_changed.connect(receivers.reconnect)
-        request_started.connect(tasks.start_request)
-        request_finished.connect(tasks.finish_request)
+        request_started.connect(budget.start_request)
+        request_finished.connect(budget.finish_request)
         if apps.is_installed("django.contrib.admin"):
             from komfortkasse_django import order_admin
 

@@ -19,7 +19,7 @@ from django.db import models, router
 from django.utils.module_loading import import_string
 
 from komfortkasse_django.conf import KEYS, MAX_DEADLINE, Shop, shops
-from komfortkasse_django.models import mirror_database
+from komfortkasse_django.database import mirror_database
 
 _EXAMPLE = 'Write KOMFORTKASSE = {"default": {"API_KEY": "...", "ORDER_MODEL": "app.Order"}}.'
 
@@ -316,13 +316,10 @@ def check_tasks(shop: Shop) -> Iterator[CheckMessage]:
 
 
 def _check_queue(shop: Shop, backend: Mapping[str, Any]) -> Iterator[CheckMessage]:
-    # An immediate backend is never asked: what it would run is pushed by this process.
-    if str(backend.get("BACKEND")).endswith("ImmediateBackend"):
-        return
     queues = backend.get("QUEUES", ["default"])
     if not isinstance(queues, list | tuple | set | frozenset):
         hint = "Write a list of names as its QUEUES."
-    elif queues and shop.task_queue not in [*queues]:
+    elif queues and isinstance(shop.task_queue, str) and shop.task_queue not in [*queues]:
         hint = f"Write one of {', '.join(map(repr, queues))}."
     else:  # a backend without any QUEUES takes all
         return

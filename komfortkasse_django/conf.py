@@ -139,3 +139,13 @@ def _read(setting: object) -> Mapping[str, Shop]:
 def enabled_shops() -> list[Shop]:
     """The aliases for which removals are recorded and sent."""
     return [shop for shop in shops().values() if shop.enabled]
+
+
+def shops_named(alias: str | None) -> list[Shop]:
+    """The shop of an alias, or all of them. Raises ``ValueError`` for an alias that is none."""
+    if alias is None:
+        return list(shops().values())
+    if alias not in shops():
+        known = ", ".join(map(repr, shops())) or "none"
+        raise ValueError(f"KOMFORTKASSE has no shop {alias!r}; it has: {known}.")
+    return [shops()[alias]]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self, cast
 
-from django.db import connections, models, router
+from django.db import connections, models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
@@ -274,11 +274,3 @@ class RetryAfter(models.Model):
 def get_field(name: str) -> "models.Field[Any, Any]":
     """The field ``name`` of ``RemovedOrder``; its column has the same name."""
     return next(each for each in RemovedOrder._meta.concrete_fields if each.name == name)
-
-
-def mirror_database(using: str) -> str:
-    """The database that keeps the mirror of the orders in the database ``using``."""
-    # Routers without an opinion leave an instance where it is.
-    hint = RemovedOrder()
-    hint._state.db = using
-    return router.db_for_write(RemovedOrder, instance=hint)

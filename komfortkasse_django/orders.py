@@ -9,7 +9,8 @@ from django.db import models, router
 from django.db.models import Model, QuerySet
 
 from komfortkasse_django.conf import Shop, concrete
-from komfortkasse_django.models import get_field, mirror_database
+from komfortkasse_django.database import mirror_database
+from komfortkasse_django.models import get_field
 
 _MAX_LENGTH: int = get_field("order_number").max_length  # type: ignore[assignment]
 # PostgreSQL has no NUL, no database has lone surrogates.

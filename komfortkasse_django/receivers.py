@@ -17,7 +17,7 @@ from django.db.models.signals import post_delete, pre_delete
 
 from komfortkasse_django import removals
 from komfortkasse_django.conf import Shop, concrete, enabled_shops
-from komfortkasse_django.leases import write_first
+from komfortkasse_django.database import write_first
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.orders import number_of
 

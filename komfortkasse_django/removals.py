@@ -1,24 +1,17 @@
-"""Removals: asking for them, recording them, and pushing them to Komfortkasse."""
+"""Removals: asking for them and recording them."""
 
 import logging
-import math
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
-from typing import TYPE_CHECKING
-from weakref import WeakValueDictionary
+from collections.abc import Iterable, Iterator, Sequence
 
-from django.db import connections, router, transaction
+from django.db import router, transaction
 from django.db.models import Model, QuerySet
 
 from komfortkasse_django import orders
-from komfortkasse_django.conf import Shop, concrete, shops
-from komfortkasse_django.leases import write_first
-from komfortkasse_django.models import RemovedOrder, mirror_database
-
-if TYPE_CHECKING:
-    from komfortkasse_django.runs import PushResult
+from komfortkasse_django.conf import Shop, concrete, shops_named
+from komfortkasse_django.database import mirror_database, write_first
+from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.queue.delivery import deliver_on_commit
 
 logger = logging.getLogger("komfortkasse_django")
 
@@ -49,7 +42,7 @@ def remove(
     Return the recorded rows. Raises ``TypeError`` for an object that is no order of any alias and
     ``ValueError`` for a number that cannot be one or an alias that does not exist.
     """
-    wanted = _shops_named(shop)
+    wanted = shops_named(shop)
     entries: dict[str, list[Entry]] = defaultdict(list)
     for item, trusted in _items(what):
         if isinstance(item, Model):
@@ -66,15 +59,6 @@ def remove(
         # No keys: a router keeps the mirror elsewhere, and it is not written yet.
         rows += RemovedOrder.objects.using(using).in_bulk(keys).values()
     return rows
-
-
-def _shops_named(alias: str | None) -> list[Shop]:
-    if alias is None:
-        return list(shops().values())
-    if alias not in shops():
-        known = ", ".join(map(repr, shops())) or "none"
-        raise ValueError(f"KOMFORTKASSE has no shop {alias!r}; it has: {known}.")
-    return [shops()[alias]]
 
 
 def _items(what: object) -> Iterator[tuple[object, bool]]:
@@ -165,106 +149,3 @@ def _record(entries: Sequence[Entry], requested_via: RequestedVia, using: str) -
         }
         deliver_on_commit(keys, using=using)
     return [key for its_keys in keys.values() for key in its_keys]
-
-
-def deliver_on_commit(keys: Mapping[str, Iterable[int]], *, using: str) -> None:
-    """Have rows, by their alias, sent soon after the transaction open on ``using`` commits."""
-    delivery = _deliveries.setdefault(id(connections[using]), _Delivery(using))
-    for alias, its_keys in keys.items():
-        delivery.keys[alias] += its_keys
-    transaction.on_commit(delivery.deliver, using=using, robust=True)
-
-
-class _Delivery:
-    """What one transaction has to deliver: once, however many deletions there were.
-
-    It lives as long as the transaction may still commit: only the callbacks that Django keeps for
-    that hold it. What a savepoint rolled back is still listed, but then there is no such row.
-    """
-
-    def __init__(self, using: str) -> None:
-        self.using = using
-        self.keys: dict[str, list[int]] = defaultdict(list)
-
-    def deliver(self) -> None:
-        # Late, because tasks imports this module.
-        from komfortkasse_django import tasks
-
-        _deliveries.pop(id(connections[self.using]), None)
-        delivered, self.keys = self.keys, {}
-        with tasks.one_budget():
-            for alias, ids in delivered.items():
-                try:
-                    tasks.deliver(shops()[alias], ids, using=self.using)
-                except Exception:
-                    logger.exception(
-                        "%d removals of shop %r were recorded but could not be delivered at once."
-                        " They stay due: komfortkasse_push sends them.",
-                        len(ids),
-                        alias,
-                    )
-
-
-_deliveries: WeakValueDictionary[int, _Delivery] = WeakValueDictionary()
-
-# --- pushing --------------------------------------------------------------------------------------
-
-_ROUND = 500  # rows of one shop before the next shop has its turn
-
-_pushing: ContextVar[bool] = ContextVar("pushing", default=False)
-
-
-def push(
-    *,
-    using: str | None = None,
-    shop: str | None = None,
-    ids: Sequence[int] | None = None,
-    limit: int | None = None,
-    budget: float | None = None,
-    should_stop: Callable[[], bool] = lambda: False,
-    on_settled: Callable[[Sequence[RemovedOrder]], None] = lambda rows: None,
-) -> "PushResult":
-    """Send what is due to Komfortkasse and store what it answers.
-
-    ``using`` is the mirror's database, ``shop`` an alias; ``ids`` and ``limit`` restrict the rows,
-    ``budget`` is how many seconds all of it may take. ``should_stop`` is asked before each call, in
-    any thread; calls in flight are finished. ``on_settled`` is told each batch of rows that was
-    written.
-
-    Any number of pushes may run at once. Raises ``ValueError`` for an alias that does not exist and
-    ``RuntimeError`` inside a transaction, also one that is managed by hand: HTTP has no place
-    there.
-    """
-    # Late: what speaks HTTP and reads answers takes longer to import than the rest of the app.
-    from komfortkasse_django.runs import PushResult, Run
-
-    result = PushResult()
-    ends_at = math.inf if budget is None else time.monotonic() + budget
-    runs = [
-        Run(
-            each,
-            using or router.db_for_write(RemovedOrder),
-            result,
-            ids=ids,
-            ends_at=ends_at,
-            should_stop=should_stop,
-            on_settled=on_settled,
-        )
-        for each in _shops_named(shop)
-        if each.enabled
-    ]
-    quota = _ROUND if len(runs) > 1 else math.inf
-    token = _pushing.set(True)
-    try:
-        while runs and (left := math.inf if limit is None else limit - result.total) > 0:
-            run = runs.pop(0)
-            if run.drain(min(quota, left)):
-                runs.append(run)
-    finally:
-        _pushing.reset(token)
-    return result
-
-
-def is_pushing() -> bool:
-    """Whether a push is under way here, as when a receiver of ``order_removed`` deletes orders."""
-    return _pushing.get()

@@ -12,7 +12,8 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from komfortkasse_django.conf import Shop, enabled_shops
-from komfortkasse_django.models import RemovedOrder, mirror_database
+from komfortkasse_django.database import mirror_database
+from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.orders import number_of
 from komfortkasse_django.removals import Entry
 

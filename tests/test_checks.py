@@ -413,7 +413,8 @@ def test_e014_without_a_framework(check_options, monkeypatch):
         ({"BACKEND": "x", "QUEUES": None}, ["E015"]),
         # It refuses queues that it does not have, as the real ones do.
         ({"BACKEND": "django.tasks.backends.dummy.DummyBackend"}, ["E015"]),
-        ({"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}, []),
+        # The task is defined for it all the same.
+        ({"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}, ["E015"]),
     ],
 )
 def test_e015_task_queue(check_options, settings, backend, numbers):

@@ -6,9 +6,10 @@ from unittest import mock
 import pytest
 from django.db import OperationalError, ProgrammingError
 
-from komfortkasse_django import orders, runs
+from komfortkasse_django import orders
 from komfortkasse_django.models import RemovedOrder
-from komfortkasse_django.removals import push
+from komfortkasse_django.queue import pushing
+from komfortkasse_django.queue.pushing import push
 from tests.support.komfortkasse import error
 from tests.support.mirror import due, locked
 
@@ -34,7 +35,7 @@ def hinder(monkeypatch):
     return hinder
 
 
-@pytest.mark.parametrize(("module", "name"), [(runs, "claim"), (orders, "in_use")])
+@pytest.mark.parametrize(("module", "name"), [(pushing, "claim"), (orders, "in_use")])
 def test_claims_and_looks_up_when_that_is_over(komfortkasse, hinder, module, name):
     due("1001")
     calls = hinder(module, name, times=2)
@@ -44,7 +45,7 @@ def test_claims_and_looks_up_when_that_is_over(komfortkasse, hinder, module, nam
     assert len(calls) == 3
 
 
-@pytest.mark.parametrize(("module", "name"), [(runs, "claim"), (orders, "in_use")])
+@pytest.mark.parametrize(("module", "name"), [(pushing, "claim"), (orders, "in_use")])
 def test_does_not_wait_once_it_is_told_to_end(komfortkasse, hinder, module, name):
     due("1001")
     calls = hinder(module, name, times=1000)
@@ -58,8 +59,8 @@ def test_does_not_wait_once_it_is_told_to_end(komfortkasse, hinder, module, name
 
 def test_tells_that_it_could_not_claim(hinder, monkeypatch):
     due("1001")
-    monkeypatch.setattr(runs, "_LEASE_MARGIN", 0.1)
-    hinder(runs, "claim", times=1000)
+    monkeypatch.setattr(pushing, "_LEASE_MARGIN", 0.1)
+    hinder(pushing, "claim", times=1000)
 
     with pytest.raises(OperationalError):
         push()
@@ -69,10 +70,10 @@ def test_settles_what_was_answered_beside_a_pause_that_cannot_be_written(
     komfortkasse, configure, monkeypatch
 ):
     configure(CONCURRENCY=1)
-    monkeypatch.setattr(runs, "_LINGER", 1.0)
+    monkeypatch.setattr(pushing, "_LINGER", 1.0)
     due("1001", "1002")
     komfortkasse.answers["1002"] = error(429, "slow down", **{"Retry-After": "60"})
-    monkeypatch.setattr(runs.Run, "_pause", mock.Mock(side_effect=locked()))
+    monkeypatch.setattr(pushing.Run, "_pause", mock.Mock(side_effect=locked()))
 
     with pytest.raises(OperationalError):
         push()
@@ -82,10 +83,10 @@ def test_settles_what_was_answered_beside_a_pause_that_cannot_be_written(
 
 
 def test_settles_what_was_answered_meanwhile(komfortkasse, configure, monkeypatch):
-    monkeypatch.setattr(runs, "_CLAIMS_PER_CALL", 2)
+    monkeypatch.setattr(pushing, "_CLAIMS_PER_CALL", 2)
     configure(CONCURRENCY=1)
     due("1001", "1002", "1003", "1004")
-    claim, calls = runs.claim, []
+    claim, calls = pushing.claim, []
 
     def claim_once(*args, **kwargs):
         if calls:
@@ -93,7 +94,7 @@ def test_settles_what_was_answered_meanwhile(komfortkasse, configure, monkeypatc
         calls.append(None)
         return claim(*args, **kwargs)
 
-    monkeypatch.setattr(runs, "claim", claim_once)
+    monkeypatch.setattr(pushing, "claim", claim_once)
 
     result = push(should_stop=lambda: bool(calls) and len(komfortkasse.numbers) == 2)
 
@@ -104,10 +105,10 @@ def test_settles_what_was_answered_meanwhile(komfortkasse, configure, monkeypatc
 def test_a_halt_is_not_undone(monkeypatch):
     """By a thread that asks whether to stop while another one halts the run."""
     due("1001")
-    monkeypatch.setattr(runs, "_CLAIMS_PER_CALL", 1)
+    monkeypatch.setattr(pushing, "_CLAIMS_PER_CALL", 1)
     halted = []
 
-    class Run(runs.Run):
+    class Run(pushing.Run):
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
             self.should_stop = self.halt_meanwhile
@@ -117,7 +118,7 @@ def test_a_halt_is_not_undone(monkeypatch):
             halted.append(self)
             return False
 
-    monkeypatch.setattr(runs, "Run", Run)
+    monkeypatch.setattr(pushing, "Run", Run)
 
     assert push().stopped == {"default": "meanwhile"}
 
@@ -133,14 +134,14 @@ def test_hides_no_other_error_when_it_is_told_to_end(monkeypatch):
         asked.append(None)
         raise ProgrammingError("no such table")
 
-    monkeypatch.setattr(runs, "claim", claim)
+    monkeypatch.setattr(pushing, "claim", claim)
 
     with pytest.raises(ProgrammingError):
         push(should_stop=lambda: bool(asked))
 
 
 def test_claims_all_that_it_was_given(komfortkasse, configure, monkeypatch):
-    monkeypatch.setattr(runs, "_CLAIMS_PER_CALL", 1)
+    monkeypatch.setattr(pushing, "_CLAIMS_PER_CALL", 1)
     configure(CONCURRENCY=1)
     keys = [row.pk for row in due("1001", "1002", "1003", "1004")]
 

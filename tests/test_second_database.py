@@ -5,9 +5,10 @@ from django.db import connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from komfortkasse_django import leases
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet, RetryAfter
-from komfortkasse_django.removals import push, record, remove
+from komfortkasse_django.queue import leases
+from komfortkasse_django.queue.pushing import push
+from komfortkasse_django.removals import record, remove
 from tests.shop.models import Order
 from tests.support.komfortkasse import error
 from tests.support.routers import OrdersFromAReplica, Together

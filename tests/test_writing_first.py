@@ -8,7 +8,7 @@ from django.db import OperationalError, connection, connections, models, router,
 from django.db.models.signals import pre_delete
 from django.test.utils import CaptureQueriesContext, isolate_apps
 
-from komfortkasse_django.leases import write_first
+from komfortkasse_django.database import write_first
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.removals import remove
 from tests.shop.models import Event, GiftOrder, Line, Order, TicketOrder

@@ -13,7 +13,7 @@ from django.db import connection
 from benchmarks import rows
 from benchmarks.measuring import interleave, timed
 from benchmarks.server import serving
-from komfortkasse_django import removals
+from komfortkasse_django.queue import pushing
 
 TITLE = "Draining a backlog"
 
@@ -94,7 +94,7 @@ def _drain(url: str, count: int, *, concurrency: int) -> float:
     rows.make_due(count)
     results = []
     with rows.shop(API_URL=url, CONCURRENCY=concurrency):
-        seconds = timed(lambda: results.append(removals.push()))
+        seconds = timed(lambda: results.append(pushing.push()))
     if results[0].states != {"removed": count}:
         raise RuntimeError(f"not everything was removed: {results[0]}")
     return seconds

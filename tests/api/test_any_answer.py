@@ -11,7 +11,7 @@ from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from komfortkasse_django.models import RemovedOrder, RetryAfter
-from komfortkasse_django.removals import push
+from komfortkasse_django.queue.pushing import push
 from komfortkasse_django.schema import OrderType, PaymentStatus, RefundStatus
 from tests.support.examples import examples
 from tests.support.komfortkasse import order_json

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from komfortkasse_django.client import Client
 from komfortkasse_django.exceptions import OrderNotFound
 from komfortkasse_django.models import RemovedOrder
-from komfortkasse_django.removals import push, remove
+from komfortkasse_django.queue.pushing import push
+from komfortkasse_django.removals import remove
 from tests.shop.models import Order
 from tests.support.examples import examples
 from tests.support.loopback import Server, always, http_answer

@@ -9,11 +9,11 @@ from unittest import mock
 import pytest
 from django.core.management import CommandError, call_command, execute_from_command_line
 
-from komfortkasse_django import removals
 from komfortkasse_django.client import Client
 from komfortkasse_django.management.commands import komfortkasse_push
 from komfortkasse_django.models import RemovedOrder
-from komfortkasse_django.runs import PushResult
+from komfortkasse_django.queue import pushing
+from komfortkasse_django.queue.pushing import PushResult
 from tests.shop.models import Order
 from tests.support.komfortkasse import error
 from tests.support.mirror import due
@@ -163,7 +163,7 @@ class TestPush:
         configure(CONCURRENCY=1)
         due(*(str(each) for each in range(50)))
         before = signal.getsignal(number)
-        real = removals.push
+        real = pushing.push
 
         def push(**options):
             def settled(rows):
@@ -171,7 +171,7 @@ class TestPush:
 
             return real(**{**options, "on_settled": settled})
 
-        with mock.patch.object(removals, "push", push), pytest.raises(CommandError, match="due"):
+        with mock.patch.object(pushing, "push", push), pytest.raises(CommandError, match="due"):
             call_command("komfortkasse_push", stdout=io.StringIO())
 
         assert len(komfortkasse.numbers) == RemovedOrder.objects.removed().count()
@@ -217,7 +217,7 @@ class TestWatch:
                 os.kill(os.getpid(), signal.SIGTERM)
             return act()
 
-        monkeypatch.setattr(removals, "push", push)
+        monkeypatch.setattr(pushing, "push", push)
         return acts
 
     def test_goes_on_until_it_is_told_to_stop(self, rounds, capsys):

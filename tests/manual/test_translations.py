@@ -49,7 +49,8 @@ def documented() -> list[str]:
     assert directory == f"cd {PACKAGE.name}"
     program, *arguments = shlex.split(command)
     assert program == "django-admin"
-    return [sys.executable, "-m", "django", *arguments]
+    # Without the working directory on the path, where "queue" is ours.
+    return [sys.executable, "-P", "-m", "django", *arguments]
 
 
 @pytest.mark.skipif(not shutil.which("xgettext"), reason="needs gettext")

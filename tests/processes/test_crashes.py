@@ -18,7 +18,7 @@ from tests.support.running import until
 CONCURRENCY = 4
 OPTIONS = json.dumps({"DEADLINE": 0.25, "CONCURRENCY": CONCURRENCY})
 LATENCY = 0.01
-LEASE = 4 * 0.25 + 10  # seconds, as runs.py takes them for this deadline
+LEASE = 4 * 0.25 + 10  # seconds, as pushing.py takes them for this deadline
 
 
 @pytest.fixture(autouse=True)

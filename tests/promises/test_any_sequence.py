@@ -31,7 +31,8 @@ from hypothesis.stateful import (
 )
 
 from komfortkasse_django.models import RemovedOrder, RetryAfter
-from komfortkasse_django.removals import push, remove
+from komfortkasse_django.queue.pushing import push
+from komfortkasse_django.removals import remove
 from tests.settings import KOMFORTKASSE
 from tests.shop.models import Event, Order
 from tests.support.examples import examples

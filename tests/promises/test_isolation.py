@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import OperationalError, connection
 
-from komfortkasse_django import leases
 from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.queue import leases
 from tests.shop.models import Order
 
 pytestmark = [

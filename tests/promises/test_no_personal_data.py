@@ -8,7 +8,7 @@ import requests
 from django.apps import apps
 
 from komfortkasse_django.models import RemovedOrder
-from komfortkasse_django.removals import push
+from komfortkasse_django.queue.pushing import push
 from komfortkasse_django.signals import removal_failed
 from tests.shop.models import Order
 from tests.support.komfortkasse import error, order_json

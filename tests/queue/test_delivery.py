@@ -8,8 +8,9 @@ import requests
 from django.core.signals import request_finished, request_started
 from django.db import connection, connections, transaction
 
-from komfortkasse_django import models, removals, tasks
+from komfortkasse_django import models, removals
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
+from komfortkasse_django.queue import budget, delivery, pushing
 from komfortkasse_django.signals import order_removed
 from tests.shop.models import Customer, Order
 from tests.support.komfortkasse import error
@@ -26,7 +27,7 @@ def deliveries(monkeypatch):
     def deliver(shop, ids, *, using):
         delivered.append((shop.alias, list(ids), using))
 
-    monkeypatch.setattr(tasks, "deliver", deliver)
+    monkeypatch.setattr(delivery, "deliver", deliver)
     return delivered
 
 
@@ -34,14 +35,14 @@ def deliveries(monkeypatch):
 def pushes(monkeypatch):
     """A clock, and pushes that take one second of it each."""
     clock = SimpleNamespace(now=100.0, pushes=[], shops=[])
-    monkeypatch.setattr(tasks.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(budget.time, "monotonic", lambda: clock.now)
 
     def push(*, using, shop, ids, budget):
         clock.shops.append(shop)
         clock.pushes.append((list(ids), round(budget, 3)))
         clock.now += 1
 
-    monkeypatch.setattr(removals, "push", push)
+    monkeypatch.setattr(pushing, "push", push)
     return clock
 
 
@@ -104,15 +105,15 @@ class TestCommit:
         assert [ids for _, ids, _ in deliveries] == [[key] for key in keys]
 
     def test_starts_anew_where_an_error_keeps_hold_of_the_last(self, deliveries, monkeypatch):
-        deliver = tasks.deliver
+        deliver = delivery.deliver
 
         def interrupt(*args, **kwargs):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(tasks, "deliver", interrupt)
+        monkeypatch.setattr(delivery, "deliver", interrupt)
         with pytest.raises(KeyboardInterrupt) as held:
             Order.objects.create(number="1001").delete()
-        monkeypatch.setattr(tasks, "deliver", deliver)
+        monkeypatch.setattr(delivery, "deliver", deliver)
 
         with transaction.atomic():
             Order.objects.create(number="1002").delete()
@@ -138,7 +139,7 @@ class TestCommit:
             tried.append(shop.alias)
             raise ConnectionRefusedError("the broker is down")
 
-        monkeypatch.setattr(tasks, "deliver", deliver)
+        monkeypatch.setattr(delivery, "deliver", deliver)
 
         Order.objects.create(number="1001").delete()
 
@@ -154,7 +155,7 @@ class TestCommit:
         def one_budget():
             raise ZeroDivisionError
 
-        monkeypatch.setattr(tasks, "one_budget", one_budget)
+        monkeypatch.setattr(delivery, "one_budget", one_budget)
 
         Order.objects.create(number="1001").delete()
 
@@ -257,13 +258,13 @@ class TestBudget:
 
     def test_is_spent_by_a_push_that_fails_too(self, pushes, configure, monkeypatch):
         configure(REQUEST_BUDGET=1.5)
-        push = removals.push
+        push = pushing.push
 
         def fail(**options):
             push(**options)
             raise ZeroDivisionError
 
-        monkeypatch.setattr(removals, "push", fail)
+        monkeypatch.setattr(pushing, "push", fail)
         request_started.send(sender=None)
         for number in range(3):
             Order.objects.create(number=str(number)).delete()

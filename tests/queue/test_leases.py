@@ -10,8 +10,9 @@ from django.db import DataError, IntegrityError, OperationalError, connection, t
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from komfortkasse_django import leases
+from komfortkasse_django import database
 from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.queue import leases
 from tests.support.mirror import Via, due, locked
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -42,7 +43,7 @@ def obstacles(monkeypatch):
         return write(*args, **kwargs)
 
     monkeypatch.setattr(leases, "_write", hindered)
-    monkeypatch.setattr(leases, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(database, "FIRST_WAIT", 0.001)
     return errors
 
 
@@ -75,12 +76,12 @@ def test_the_pauses_grow_and_end_in_time(obstacles, monkeypatch):
         clock.pauses.append(seconds)
         clock.now += seconds
 
-    monkeypatch.setattr(leases, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep))
-    monkeypatch.setattr(leases, "_FIRST_PAUSE", 0.25)
+    monkeypatch.setattr(database, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep))
+    monkeypatch.setattr(database, "FIRST_WAIT", 0.25)
     obstacles += [locked()] * 1000
 
     with pytest.raises(OperationalError, match="locked"):
-        leases.patiently(leases._write, using="default", until=103.75)
+        database.patiently(leases._write, using="default", until=103.75)
 
     assert clock.pauses == [0.25, 0.5, 1.0, 1.0, 1.0]
 
@@ -90,7 +91,7 @@ def test_waiting_ends_when_it_is_told_to(held, obstacles):
     answers = [False, True]
 
     with pytest.raises(OperationalError, match="locked"):
-        leases.patiently(
+        database.patiently(
             lambda: leases._write(held, leases._SETTLED, "default"),
             using="default",
             until=time.monotonic() + 60,
@@ -121,7 +122,7 @@ def test_drivers_tell_by_codes_what_passes(held, obstacles, arguments, attribute
     obstacles.append(error)
 
     # What does not pass would be raised.
-    leases.patiently(
+    database.patiently(
         lambda: leases._write(held, leases._SETTLED, "default"),
         using="default",
         until=time.monotonic() + 5,
@@ -136,7 +137,7 @@ def test_what_has_no_such_code_does_not_pass(held, obstacles, cause):
     obstacles[0].__cause__ = cause
 
     with pytest.raises(OperationalError):
-        leases.patiently(leases._write, using="default", until=time.monotonic() + 5)
+        database.patiently(leases._write, using="default", until=time.monotonic() + 5)
 
 
 def test_a_transaction_is_no_place_to_claim_or_settle(held):
@@ -198,7 +199,7 @@ def as_on_mysql(monkeypatch):
     """As on MySQL; returns how often a claim waited for another."""
     waits = []
     monkeypatch.setattr(connection, "vendor", "mysql")
-    monkeypatch.setattr(leases, "time", SimpleNamespace(sleep=waits.append))
+    monkeypatch.setattr(database, "time", SimpleNamespace(sleep=waits.append))
     return waits
 
 

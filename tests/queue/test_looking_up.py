@@ -5,9 +5,10 @@ import time
 import pytest
 from django.db import OperationalError
 
-from komfortkasse_django import orders, runs
+from komfortkasse_django import orders
 from komfortkasse_django.models import RemovedOrder
-from komfortkasse_django.removals import push
+from komfortkasse_django.queue import pushing
+from komfortkasse_django.queue.pushing import push
 from tests.shop.models import Order
 from tests.support.mirror import due
 
@@ -67,7 +68,7 @@ def test_that_fails_for_some(komfortkasse, configure, caplog):
 
 def test_that_fails_for_all_leaves_the_shop_alone(komfortkasse, configure, monkeypatch):
     """Not every row of a long queue has to pay for a broken filter."""
-    monkeypatch.setattr(runs, "_CLAIMS_PER_CALL", 1)
+    monkeypatch.setattr(pushing, "_CLAIMS_PER_CALL", 1)
     configure(ORDER_FILTER=lambda order: order.no_such_attribute, CONCURRENCY=4)
 
     result = push()
@@ -116,7 +117,7 @@ def test_with_a_router_that_fails_leaves_the_shop_alone(komfortkasse, monkeypatc
 def test_that_has_to_end_asks_no_more_for_fewer_orders(komfortkasse, fail, monkeypatch, time_is_up):
     asked = fail(ZeroDivisionError())
     if time_is_up:
-        monkeypatch.setattr(runs.Run, "_patience", lambda run: time.monotonic() - 1)
+        monkeypatch.setattr(pushing.Run, "_patience", lambda run: time.monotonic() - 1)
 
     result = push(should_stop=(lambda: False) if time_is_up else (lambda: len(asked) > 2))
 
@@ -132,7 +133,7 @@ def test_that_has_to_end_asks_no_more_for_fewer_orders(komfortkasse, fail, monke
 def test_whose_time_runs_out_gives_the_orders_back(komfortkasse, fail, monkeypatch):
     """They are not to blame for a budget that is spent."""
     fail(ZeroDivisionError())
-    monkeypatch.setattr(runs.Run, "_patience", lambda run: time.monotonic() - 1)
+    monkeypatch.setattr(pushing.Run, "_patience", lambda run: time.monotonic() - 1)
     looked_up = []
     in_use = orders.in_use
 
@@ -190,8 +191,8 @@ def test_without_a_database_keeps_no_other_shop_waiting(komfortkasse, configure,
     """That of a shop's orders may be down while that of the mirror is not."""
     asked = fail(OperationalError("connection refused"))
     monkeypatch.setattr(orders, "database_of", lambda shop, **kwargs: "gone")
-    monkeypatch.setattr(runs, "will_pass", lambda error, using: using == "gone")
-    monkeypatch.setattr(runs, "patiently", lambda act, **kwargs: act())
+    monkeypatch.setattr(pushing, "will_pass", lambda error, using: using == "gone")
+    monkeypatch.setattr(pushing, "patiently", lambda act, **kwargs: act())
     configure(aliases={"default": {}, "other": {}})
     due("other", shop="other")
 
@@ -205,7 +206,7 @@ def test_without_a_database_keeps_no_other_shop_waiting(komfortkasse, configure,
 
 def test_without_the_mirrors_database_asks_once(komfortkasse, fail, monkeypatch):
     asked = fail(OperationalError("server closed the connection"))
-    monkeypatch.setattr(runs, "will_pass", lambda error, using: using == "default")
+    monkeypatch.setattr(pushing, "will_pass", lambda error, using: using == "default")
 
     with pytest.raises(OperationalError, match="server closed"):
         push()

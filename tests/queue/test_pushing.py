@@ -14,11 +14,12 @@ from django.db import OperationalError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from komfortkasse_django import leases, runs
 from komfortkasse_django.client import Client
 from komfortkasse_django.exceptions import AuthenticationFailed, InvalidRequest, OrderNotFound
 from komfortkasse_django.models import RemovedOrder, RetryAfter
-from komfortkasse_django.removals import push, record
+from komfortkasse_django.queue import leases, pushing
+from komfortkasse_django.queue.pushing import push
+from komfortkasse_django.removals import record
 from komfortkasse_django.schema import Order as OrderJSON
 from komfortkasse_django.signals import order_removed, removal_failed
 from tests.shop.models import IntegerOrder, Order
@@ -175,7 +176,7 @@ class TestOutcome:
             together.wait()
             raise AuthenticationFailed(f"for {number}", status=401)
 
-        monkeypatch.setattr(runs.Client, "remove_order", remove_order)
+        monkeypatch.setattr(pushing.Client, "remove_order", remove_order)
 
         assert push().states == {"pending": 2}
         assert [record.levelname for record in caplog.records] == ["ERROR"]
@@ -224,7 +225,7 @@ class TestOutcome:
                 raise ZeroDivisionError("by the client")
             return OrderJSON.from_json(json.dumps(order_json(number)).encode())
 
-        monkeypatch.setattr(runs.Client, "remove_order", remove_order)
+        monkeypatch.setattr(pushing.Client, "remove_order", remove_order)
 
         assert push().states == {"pending": 1, "removed": 1}
 
@@ -421,7 +422,7 @@ class TestBackoff:
         )
 
     def test_has_jitter(self, komfortkasse, configure, monkeypatch):
-        monkeypatch.setattr(runs, "STOP_AFTER", 1000)
+        monkeypatch.setattr(pushing, "STOP_AFTER", 1000)
         due(*numbers(20))
         komfortkasse.answer = error(500)
 
@@ -523,7 +524,7 @@ class TestLease:
             RemovedOrder.objects.update(state="unknown", next_attempt_at=None)
             return leases.settle(held, **kwargs)
 
-        monkeypatch.setattr(runs, "settle", settle)
+        monkeypatch.setattr(pushing, "settle", settle)
         result = push()
 
         assert result.total == 0
@@ -535,7 +536,7 @@ class TestLease:
         configure(DEADLINE=7)
         due("1001")
         leased, begun = [], []
-        claim, call = leases.claim, runs.Run._call
+        claim, call = leases.claim, pushing.Run._call
 
         def claiming(queryset, *, at_most, seconds):
             leased.append(time.monotonic() + seconds)
@@ -545,8 +546,8 @@ class TestLease:
             begun.append(send_by)
             return call(self, client, number, send_by)
 
-        monkeypatch.setattr(runs, "claim", claiming)
-        monkeypatch.setattr(runs.Run, "_call", calling)
+        monkeypatch.setattr(pushing, "claim", claiming)
+        monkeypatch.setattr(pushing.Run, "_call", calling)
         push()
 
         assert komfortkasse.numbers == ["1001"]
@@ -574,7 +575,7 @@ class TestLease:
 
         # Rows are claimed while others are in flight.
         monkeypatch.setattr(Client, "remove_order", take_long)
-        monkeypatch.setattr(runs, "_LINGER", 0.0)
+        monkeypatch.setattr(pushing, "_LINGER", 0.0)
 
         assert push(on_settled=count).states == {"unknown": 100}
 
@@ -582,8 +583,8 @@ class TestLease:
 
     def test_is_given_back_when_its_time_is_short(self, komfortkasse, monkeypatch):
         due("1001")
-        monkeypatch.setattr(runs, "_LEASE_CALLS", 1)  # no time to wait for a thread
-        monkeypatch.setattr(runs.time, "monotonic", iter(range(1000)).__next__)
+        monkeypatch.setattr(pushing, "_LEASE_CALLS", 1)  # no time to wait for a thread
+        monkeypatch.setattr(pushing.time, "monotonic", iter(range(1000)).__next__)
         answers = iter([False, False, True])
 
         result = push(should_stop=lambda: next(answers, True))
@@ -608,7 +609,7 @@ class TestWorker:
             seen.append((threading.current_thread(), ours.in_atomic_block))
             return OrderJSON.from_json(json.dumps(order_json(number)).encode())
 
-        monkeypatch.setattr(runs.Client, "remove_order", remove_order)
+        monkeypatch.setattr(pushing.Client, "remove_order", remove_order)
         push()
 
         [(thread, is_in_transaction)] = seen
@@ -657,7 +658,7 @@ class TestWorker:
                 failed.set()
                 raise ZeroDivisionError
 
-        monkeypatch.setattr(runs.Client, "remove_order", remove_order)
+        monkeypatch.setattr(pushing.Client, "remove_order", remove_order)
 
         with pytest.raises(ZeroDivisionError):
             push(on_settled=fail_after_the_first)
@@ -703,7 +704,7 @@ class TestWorker:
             push(shop="gone")
 
     def test_takes_turns_between_shops(self, komfortkasse, configure, monkeypatch):
-        monkeypatch.setattr("komfortkasse_django.removals._ROUND", 10)
+        monkeypatch.setattr("komfortkasse_django.queue.pushing._ROUND", 10)
         configure(aliases={"a": {}, "b": {}})
         due(*(f"a{number}" for number in range(30)), shop="a")
         due("b", shop="b")

@@ -10,8 +10,8 @@ from django.http import HttpResponse
 from django.test import AsyncClient, AsyncRequestFactory
 from django.urls import path
 
-from komfortkasse_django import removals
 from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.queue import pushing
 from tests.shop.models import Order
 from tests.support.komfortkasse import error
 
@@ -110,7 +110,7 @@ def test_async_requests_have_one_budget(monkeypatch, configure):
         budgets.append(budget)
         time.sleep(0.1)
 
-    monkeypatch.setattr(removals, "push", push)
+    monkeypatch.setattr(pushing, "push", push)
     for number in ("1001", "1002", "1003"):
         Order.objects.create(number=number)
 

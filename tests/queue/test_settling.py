@@ -6,10 +6,10 @@ from queue import SimpleQueue
 
 import pytest
 
-from komfortkasse_django import runs
 from komfortkasse_django.client import Client
 from komfortkasse_django.models import RemovedOrder
-from komfortkasse_django.removals import push
+from komfortkasse_django.queue import pushing
+from komfortkasse_django.queue.pushing import push
 from tests.support.mirror import due, numbers
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -41,7 +41,7 @@ def waits(monkeypatch):
             waits.append(timeout)
             return super().get(timeout=timeout)
 
-    monkeypatch.setattr(runs, "SimpleQueue", Answers)
+    monkeypatch.setattr(pushing, "SimpleQueue", Answers)
     return waits
 
 
@@ -65,7 +65,7 @@ def test_an_answer_waits_a_moment_for_others(komfortkasse, configure, waits):
 
     for_others = [seconds for seconds in waits if seconds is not None]
     assert for_others
-    assert 0 < max(for_others) <= runs._LINGER
+    assert 0 < max(for_others) <= pushing._LINGER
     assert min(for_others) >= 0
 
 
@@ -82,40 +82,40 @@ def test_waits_for_the_database_as_long_as_a_lease_allows(komfortkasse, configur
     configure(CONCURRENCY=1)
     due("1001", "1002")
     patience = []
-    settle = runs.settle
+    settle = pushing.settle
 
     def settle_and_tell(held, *, using, until):
         if held:
             patience.append(until - time.monotonic())
         return settle(held, using=using, until=until)
 
-    monkeypatch.setattr(runs, "settle", settle_and_tell)
+    monkeypatch.setattr(pushing, "settle", settle_and_tell)
 
     push(should_stop=lambda: bool(komfortkasse.numbers))
 
     assert komfortkasse.numbers == ["1001"]
     assert RemovedOrder.objects.due().get().order_number == "1002"
     assert len(patience) == 2
-    assert all(runs._LEASE_MARGIN - 1 < seconds <= runs._LEASE_MARGIN for seconds in patience)
+    assert all(pushing._LEASE_MARGIN - 1 < seconds <= pushing._LEASE_MARGIN for seconds in patience)
 
 
 def test_goes_on_after_an_answer_that_took_as_long_as_a_lease(
     komfortkasse, before, configure, monkeypatch
 ):
     """What was claimed with it is too late then, and is claimed again."""
-    monkeypatch.setattr(runs, "_LEASE_CALLS", 2)
-    monkeypatch.setattr(runs, "_CLAIMS_PER_CALL", 4)
+    monkeypatch.setattr(pushing, "_LEASE_CALLS", 2)
+    monkeypatch.setattr(pushing, "_CLAIMS_PER_CALL", 4)
     configure(CONCURRENCY=1, DEADLINE=0.2)
     due("1001", "1002", "1003", "1004")
     before(lambda number: time.sleep(0.4) if number == "1001" else None)
-    claim, claimed = runs.claim, []
+    claim, claimed = pushing.claim, []
 
     def claim_and_tell(*args, **kwargs):
         leases, more = claim(*args, **kwargs)
         claimed.append(len(leases))
         return leases, more
 
-    monkeypatch.setattr(runs, "claim", claim_and_tell)
+    monkeypatch.setattr(pushing, "claim", claim_and_tell)
 
     result = push()
 

@@ -9,8 +9,8 @@ import pytest
 from django.urls import reverse
 from django.utils.module_loading import import_string
 
-from komfortkasse_django import tasks
 from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.queue import delivery
 from tests.shop.models import Order
 
 FRAMEWORK = "django.tasks" if django.VERSION >= (6, 0) else "django_tasks"
@@ -134,7 +134,7 @@ def test_broker_that_is_down_is_left_alone_for_a_minute(enqueued, configure, mon
     configure(TASK_BACKEND="down")
     monkeypatch.setattr(BrokenBackend, "attempts", 0)
     now = 1000.0
-    monkeypatch.setattr(tasks.time, "monotonic", lambda: now)
+    monkeypatch.setattr(delivery.time, "monotonic", lambda: now)
 
     def delete() -> int:
         Order.objects.create(number="1001").delete()
@@ -187,43 +187,50 @@ def test_immediate_backend_is_bypassed(settings, komfortkasse):
 
 
 def test_without_a_framework_delivers_in_process(monkeypatch, komfortkasse):
-    monkeypatch.setattr(tasks, "find_spec", lambda name: None)
-    monkeypatch.setitem(sys.modules, "komfortkasse_django.background", None)
+    monkeypatch.setattr(delivery, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "komfortkasse_django.tasks", None)
 
     Order.objects.create(number="1001").delete()
 
     assert komfortkasse.numbers == ["1001"]
 
 
-def test_task_is_of_the_class_that_a_backend_needs(settings, configure, monkeypatch):
-    """As backends for Celery do, whatever comes first, and whether it is switched on yet."""
+@pytest.fixture
+def load_tasks(monkeypatch):
+    """Import the module of the task anew, as a worker does at its start."""
+
+    def load():
+        monkeypatch.delitem(sys.modules, "komfortkasse_django.tasks", raising=False)
+        return import_module("komfortkasse_django.tasks").push_removed_orders
+
+    return load
+
+
+def test_task_is_defined_for_the_first_enabled_shop(settings, configure, load_tasks):
+    """A backend may need a class of tasks of its own, as those for Celery do."""
     settings.TASKS = {
         "default": {"BACKEND": f"{FRAMEWORK}.backends.dummy.DummyBackend"},
         "celery": {"BACKEND": "tests.queue.test_tasks.CeleryLikeBackend", "QUEUES": ["shop"]},
     }
     celery = {"TASK_BACKEND": "celery", "TASK_QUEUE": "shop"}
-    configure(aliases={"a": {}, "b": celery, "c": {}}, ENABLED=False)
-    monkeypatch.delitem(sys.modules, "komfortkasse_django.background", raising=False)
+    configure(aliases={"off": {"ENABLED": False}, "a": celery, "b": {}})
 
-    task = import_module("komfortkasse_django.background").push_removed_orders
+    task = load_tasks()
 
     assert isinstance(task, CeleryLikeTask)
     assert (task.backend, task.queue_name) == ("celery", "shop")
     assert isinstance(task.using(backend="default", queue_name="default"), CeleryLikeTask)
 
 
-def test_task_is_not_defined_for_a_backend_that_runs_none(
-    enqueued, settings, configure, monkeypatch
-):
-    """The queue of an immediate backend is never used, and may be missing there."""
-    immediate = {"BACKEND": f"{FRAMEWORK}.backends.immediate.ImmediateBackend"}
-    settings.TASKS = {**settings.TASKS, "default": immediate}
-    configure(
-        aliases={"a": {"ORDER_FILTER": lambda order: False}, "b": {"TASK_BACKEND": "slow"}},
-        TASK_QUEUE="shop",
-    )
-    monkeypatch.delitem(sys.modules, "komfortkasse_django.background", raising=False)
+@pytest.mark.parametrize("setting", [None, {}, {"default": {"ENABLED": False}}])
+def test_module_of_the_task_can_be_imported_without_a_shop(settings, load_tasks, setting):
+    settings.KOMFORTKASSE = setting
 
-    Order.objects.create(number="1001").delete()
+    assert load_tasks().__name__ == "push_removed_orders"
 
-    assert len(enqueued("slow")) == 1
+
+@pytest.mark.skipif(django.VERSION >= (6, 0), reason="Django 6.0 brings Tasks")
+def test_module_of_the_task_can_be_imported_without_a_framework(monkeypatch, load_tasks):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+
+    assert load_tasks().__name__ == "push_removed_orders"

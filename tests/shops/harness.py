@@ -1,7 +1,7 @@
 """What the tests of all shops share, as a pytest plugin: a Komfortkasse and the mirror.
 
 Komfortkasse listens on a real socket before Django reads the settings of the shop, which take its
-address and the API keys from here: all the rest is as in a shop that runs.
+address and the API keys from here: all the rest is as in a shop that pushing.
 """
 
 import json

@@ -17,7 +17,6 @@ from django.db.models import Count
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from komfortkasse_django import removals
 from komfortkasse_django.management.arguments import (
     add_database,
     add_shop,
@@ -25,7 +24,8 @@ from komfortkasse_django.management.arguments import (
     positive_seconds,
 )
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
-from komfortkasse_django.runs import PushResult
+from komfortkasse_django.queue import pushing
+from komfortkasse_django.queue.pushing import PushResult
 from komfortkasse_django.summaries import obstacle, summarize
 
 logger = logging.getLogger("komfortkasse_django")
@@ -70,7 +70,7 @@ class Command(BaseCommand):
 
         def push() -> PushResult:
             with self._progress(using, shop, limit, verbosity) as advance:
-                return removals.push(
+                return pushing.push(
                     using=using,
                     shop=shop,
                     limit=limit,

@@ -14,6 +14,7 @@ from komfortkasse_django import removals
 from komfortkasse_django.conf import shops
 from komfortkasse_django.management.arguments import add_shop
 from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.queue import pushing
 from komfortkasse_django.summaries import summarize
 
 
@@ -57,7 +58,7 @@ class Command(BaseCommand):
         using = rows[0]._state.db
         ids = [row.pk for row in rows]
         # Recording them has delivered what REQUEST_BUDGET allows. Nobody waits for a page here.
-        removals.push(using=using, shop=rows[0].shop, ids=ids)
+        pushing.push(using=using, shop=rows[0].shop, ids=ids)
         mirror = RemovedOrder.objects.using(using).in_bulk(ids).values()
         states = Counter(row.state for row in mirror)
         self.stdout.write(summarize(states))

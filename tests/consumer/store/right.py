@@ -11,8 +11,8 @@ from komfortkasse_django import exceptions, schema
 from komfortkasse_django.admin import OrderAdminMixin, RemovedOrderAdmin
 from komfortkasse_django.client import Client
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
-from komfortkasse_django.removals import push, remove
-from komfortkasse_django.runs import PushResult
+from komfortkasse_django.queue.pushing import PushResult, push
+from komfortkasse_django.removals import remove
 from komfortkasse_django.signals import order_removed, removal_failed
 from store.models import Order
 

@@ -1,24 +1,27 @@
 """One push's work for one shop: claim, send and settle until nothing is due or it has to stop."""
 
 import logging
+import math
 import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Context, Decimal
 from queue import Empty, SimpleQueue
 from threading import Lock
 
-from django.db import Error
+from django.db import Error, router
 from django.dispatch import Signal
 from django.utils import timezone
 
 from komfortkasse_django import orders
 from komfortkasse_django.client import Client
-from komfortkasse_django.conf import Shop
+from komfortkasse_django.conf import Shop, shops_named
+from komfortkasse_django.database import patiently, will_pass
 from komfortkasse_django.exceptions import (
     AuthenticationFailed,
     InvalidRequest,
@@ -26,8 +29,8 @@ from komfortkasse_django.exceptions import (
     OrderNotFound,
     ServiceUnavailable,
 )
-from komfortkasse_django.leases import Lease, claim, patiently, settle, will_pass
 from komfortkasse_django.models import LONGEST_PAUSE, RemovedOrder, RetryAfter, get_field
+from komfortkasse_django.queue.leases import Lease, claim, settle
 from komfortkasse_django.schema import Order
 from komfortkasse_django.signals import order_removed, removal_failed
 
@@ -398,3 +401,62 @@ def _amount(value: Decimal | None) -> Decimal | None:
     # In a context of its own: the shop's may be narrower, and what is rounded may be wider.
     cents = value.quantize(Decimal("0.01"), context=_AMOUNT)
     return None if cents.is_nan() else cents
+
+
+_ROUND = 500  # rows of one shop before the next shop has its turn
+
+
+_pushing: ContextVar[bool] = ContextVar("pushing", default=False)
+
+
+def push(
+    *,
+    using: str | None = None,
+    shop: str | None = None,
+    ids: Sequence[int] | None = None,
+    limit: int | None = None,
+    budget: float | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_settled: Callable[[Sequence[RemovedOrder]], None] = lambda rows: None,
+) -> PushResult:
+    """Send what is due to Komfortkasse and store what it answers.
+
+    ``using`` is the mirror's database, ``shop`` an alias; ``ids`` and ``limit`` restrict the rows,
+    ``budget`` is how many seconds all of it may take. ``should_stop`` is asked before each call, in
+    any thread; calls in flight are finished. ``on_settled`` is told each batch of rows that was
+    written.
+
+    Any number of pushes may run at once. Raises ``ValueError`` for an alias that does not exist and
+    ``RuntimeError`` inside a transaction, also one that is managed by hand: HTTP has no place
+    there.
+    """
+    result = PushResult()
+    ends_at = math.inf if budget is None else time.monotonic() + budget
+    runs = [
+        Run(
+            each,
+            using or router.db_for_write(RemovedOrder),
+            result,
+            ids=ids,
+            ends_at=ends_at,
+            should_stop=should_stop,
+            on_settled=on_settled,
+        )
+        for each in shops_named(shop)
+        if each.enabled
+    ]
+    quota = _ROUND if len(runs) > 1 else math.inf
+    token = _pushing.set(True)
+    try:
+        while runs and (left := math.inf if limit is None else limit - result.total) > 0:
+            run = runs.pop(0)
+            if run.drain(min(quota, left)):
+                runs.append(run)
+    finally:
+        _pushing.reset(token)
+    return result
+
+
+def is_pushing() -> bool:
+    """Whether a push is under way here, as when a receiver of ``order_removed`` deletes orders."""
+    return _pushing.get()

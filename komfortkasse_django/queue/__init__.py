@@ -1,0 +1,1 @@
+"""The queue: removals on their way to Komfortkasse."""
