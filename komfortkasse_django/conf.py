@@ -3,7 +3,7 @@
 What is wrong in it is for the checks to say: reading never fails.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -24,10 +24,11 @@ class Shop:
     """One alias of ``KOMFORTKASSE``: a Komfortkasse shop, its key and which orders are its own."""
 
     alias: str
-    api_key: str = field(default="", repr=False)
+    api_key: str | Callable[[], str] = field(default="", repr=False)
     order_model: str = ""
     order_number: str | Callable[[Any], Any] = "number"
     order_filter: str | Callable[[Any], bool] | None = None
+    unknown_retries: Sequence[float] = (3600, 86400)
     enabled: bool = True
     api_url: str = DEFAULT_API_URL
     deadline: float = DEFAULT_DEADLINE

@@ -5,27 +5,44 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from django.db import Error, connections, router
+from django.db import DataError, Error, OperationalError, connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.sqlite3.base import DatabaseWrapper as SQLite
 from django.db.models import Model
 
 from komfortkasse_django.models import RemovedOrder
 
-FIRST_WAIT, _LONGEST_WAIT = 0.05, 1.0  # seconds between two tries to write
-
+FIRST_WAIT, _LONGEST_WAIT = 0.05, 1.0  # seconds between two tries
 
 _PASSING = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
+    1040,  # MySQL: too many connections
     1205,  # MySQL: lock wait timeout
     1213,  # MySQL: deadlock
+    1290,  # MySQL: read-only, as in a failover
+    1317,  # MySQL: query interrupted
+    1836,  # MySQL: read-only mode
+    1969,  # MariaDB: max_statement_time
+    3024,  # MySQL: max_execution_time
+    "25006",  # PostgreSQL: read-only, as in a failover
     "40001",  # PostgreSQL: serialization failure
     "40P01",  # PostgreSQL: deadlock
+    "53300",  # PostgreSQL: too many connections
     "55P03",  # PostgreSQL: lock timeout
+    "57014",  # PostgreSQL: query canceled, as by statement_timeout
+    "57P01",  # PostgreSQL: shut down by an administrator
+    "57P02",  # PostgreSQL: crash shutdown
+    "57P03",  # PostgreSQL: starting up
 }
 
+_INCORRECT_STRING = 1366  # MySQL; its driver does not call that a DataError
 
 _Result = TypeVar("_Result")
+
+
+class DatabaseUnavailable(OperationalError):  # noqa: N818 - the name says what happened
+    """The database could not be used in time, for a reason that passes by itself."""
 
 
 def write_first(using: str, model: type[Model]) -> None:
@@ -34,8 +51,8 @@ def write_first(using: str, model: type[Model]) -> None:
     ``model`` is any that has a table there.
 
     SQLite has no row locks. In its default mode a transaction that reads first is refused to write,
-    without any waiting, once another has written; one that writes first, were it to no row, waits
-    for its turn. One that began IMMEDIATE or EXCLUSIVE has waited already.
+    without any waiting, once another has written. One that writes first waits for its turn, even if
+    it changes no row. One that began IMMEDIATE or EXCLUSIVE has waited already.
     """
     connection = connections[using]
     if (
@@ -58,34 +75,48 @@ def patiently(
     until: float,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> _Result:
-    """Do what ``act`` does, again where the database is locked, restarts or broke a deadlock.
+    """Do what ``act`` does; again where the database is locked, restarts or lost the connection.
 
-    ``until`` is a time of the monotonic clock, in seconds. What is raised then, or when
-    ``should_stop`` says so, or does not pass by waiting, is raised.
+    ``until`` is a time of the monotonic clock, in seconds. Raises ``DatabaseUnavailable`` when it
+    has come or ``should_stop`` says so, and at once any error that does not pass by waiting.
     """
+    connection = connections[using]
     wait = FIRST_WAIT
     while True:
+        before = connection.connection
         try:
             return act()
         except Error as error:
-            is_over = time.monotonic() + wait > until or should_stop()
-            if is_over or not will_pass(error, using):
+            if not _will_pass(error, connection, before):
                 raise
+            if time.monotonic() + wait > until or should_stop():
+                raise DatabaseUnavailable(*error.args) from error
         time.sleep(wait)
         wait = min(2 * wait, _LONGEST_WAIT)
 
 
-def will_pass(error: Error, using: str) -> bool:
-    """Whether the same may succeed a moment later. A connection that broke is closed for it."""
-    connection = connections[using]
-    if connection.connection is None or not connection.is_usable():
+def _will_pass(error: Error, connection: BaseDatabaseWrapper, before: object) -> bool:
+    """Whether the same may succeed a moment later. A connection that broke is closed for it.
+
+    ``before`` is the driver's connection as it was before: Django's ``atomic`` may have replaced a
+    lost one by now, and the new one works.
+    """
+    if connection.connection is None or connection.connection is not before:
+        return True
+    if not connection.is_usable():
         connection.close()
         return True
     return not _PASSING.isdisjoint(_codes(error.__cause__))
 
 
+def refuses_data(error: Exception) -> bool:
+    """Whether the database, or its driver, cannot hold a value as it is."""
+    is_incorrect = isinstance(error, Error) and _INCORRECT_STRING in _codes(error.__cause__)
+    return is_incorrect or isinstance(error, DataError | UnicodeError)
+
+
 def _codes(cause: BaseException | None) -> set[object]:
-    """How the driver may tell what happened."""
+    """The codes by which drivers tell what happened."""
     return {
         getattr(cause, "sqlite_errorcode", 0) & 0xFF,  # without what extends the primary code
         getattr(cause, "sqlstate", None),  # psycopg

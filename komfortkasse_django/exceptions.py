@@ -1,6 +1,12 @@
-"""What can go wrong at Komfortkasse."""
+"""What can go wrong when an order is removed, each with a short code that never changes."""
 
 from typing import ClassVar
+
+SHOP_CODE = "shop_code"
+"""Code of an error in the shop's own code, such as its ``ORDER_FILTER``."""
+
+UNFORESEEN = "unforeseen"
+"""Code of an error that nobody foresaw."""
 
 
 class KomfortkasseError(Exception):
@@ -9,9 +15,11 @@ class KomfortkasseError(Exception):
     ``str(error)`` is a sentence for people; it holds neither the API key nor,
     beyond the ``error`` text of the API's contract, anything of the answer.
     ``status`` is the HTTP status, None where there was none.
+    ``code`` names the class in a way that can be stored; the mirror keeps it as ``error_code``.
     ``can_retry`` says whether trying again, unchanged and later, can help.
     """
 
+    code: ClassVar[str] = "komfortkasse_error"
     can_retry: ClassVar[bool] = False
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
@@ -22,13 +30,19 @@ class KomfortkasseError(Exception):
 class InvalidRequest(KomfortkasseError):  # noqa: N818 - the name says what happened
     """Komfortkasse rejects the request itself: 400, or another definite 4xx with its error."""
 
+    code = "invalid_request"
+
 
 class AuthenticationFailed(KomfortkasseError):  # noqa: N818
     """Komfortkasse does not accept the API key: 401 or 403."""
 
+    code = "authentication_failed"
+
 
 class OrderNotFound(KomfortkasseError):  # noqa: N818
     """Komfortkasse has no order with this number: 404 with its error."""
+
+    code = "order_not_found"
 
 
 class ServiceUnavailable(KomfortkasseError):  # noqa: N818
@@ -38,6 +52,7 @@ class ServiceUnavailable(KomfortkasseError):  # noqa: N818
     capped; None where it does not say.
     """
 
+    code = "service_unavailable"
     can_retry = True
 
     def __init__(
@@ -54,9 +69,13 @@ class ServiceUnavailable(KomfortkasseError):  # noqa: N818
 class ConnectionFailed(ServiceUnavailable):
     """No answer at all: unknown host, no connection, a reset, a TLS error."""
 
+    code = "connection_failed"
+
 
 class DeadlineExceeded(ServiceUnavailable):
     """The time allowed for the call ran out before the answer was complete."""
+
+    code = "deadline_exceeded"
 
 
 class UnexpectedAnswer(KomfortkasseError):  # noqa: N818
@@ -66,4 +85,5 @@ class UnexpectedAnswer(KomfortkasseError):  # noqa: N818
     contract's error, a body that is cut off, too large or not HTTP.
     """
 
+    code = "unexpected_answer"
     can_retry = True

@@ -9,8 +9,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-LONGEST_PAUSE = timedelta(hours=1)
-"""For how long at most a shop, or a row, is left alone before it is tried again."""
+ALL_UNKNOWN = 10
+"""How many finished removals in a row Komfortkasse may not know before something must be wrong."""
 
 OVERDUE_AFTER = timedelta(hours=1)
 """How long a removal may be due before it is overdue, unless told otherwise."""
@@ -59,10 +59,10 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
         return keys
 
     def due(self, now: datetime | None = None) -> Self:
-        """What should be sent now, unless Komfortkasse asked to be left alone for a while."""
+        """What should be sent now: its time has come, and its shop is not paused."""
         now = now or timezone.now()
-        silent = RetryAfter.objects.in_force(now)  # as a subquery, so in the same database
-        return self.filter(next_attempt_at__lte=now).exclude(shop__in=silent.values("shop"))
+        paused = ShopState.objects.paused(now)  # as a subquery, so in the same database
+        return self.filter(next_attempt_at__lte=now).exclude(shop__in=paused.values("shop"))
 
     def overdue(self, after: timedelta = OVERDUE_AFTER) -> Self:
         """What is pending for too long: due for longer than ``after``, or asked for a day ago.
@@ -142,6 +142,9 @@ class RemovedOrder(models.Model):
         ADMIN = "admin", pgettext_lazy("komfortkasse", "admin")
         COMMAND = "command", pgettext_lazy("komfortkasse", "command line")
 
+    SUPERSEDABLE = (RequestedVia.DELETE,)
+    """Not sent where an order with this number is alive; others were asked for on purpose."""
+
     # What a new row does not say for itself is filled in by the database: recording sets few
     # columns, since each of them costs time for each of the orders that are deleted together.
     shop = models.CharField(
@@ -199,6 +202,13 @@ class RemovedOrder(models.Model):
     attempts = models.PositiveIntegerField(
         pgettext_lazy("komfortkasse", "attempts"), default=0, db_default=0
     )
+    error_code = models.CharField(
+        pgettext_lazy("komfortkasse", "error code"),
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+    )
     last_error = models.TextField(
         pgettext_lazy("komfortkasse", "last error"), blank=True, default="", db_default=""
     )
@@ -243,29 +253,43 @@ class RemovedOrder(models.Model):
         return self.order_number
 
 
-class RetryAfterQuerySet(models.QuerySet["RetryAfter"]):
-    """The pauses that are kept to."""
+class ShopStateQuerySet(models.QuerySet["ShopState"]):
+    """What can be said of shops, as words."""
 
-    def in_force(self, now: datetime) -> Self:
-        """Those that are not over ``now``."""
-        # No pause is longer, and no clock is trusted that is wrong by as much again.
-        return self.filter(until__gt=now, until__lt=now + 2 * LONGEST_PAUSE)
+    def paused(self, now: datetime | None = None) -> Self:
+        """Those that are left alone for now."""
+        return self.filter(paused_until__gt=now or timezone.now())
 
 
-class RetryAfter(models.Model):
-    """Until when Komfortkasse asked, by ``Retry-After``, not to be called for a shop.
+class ShopState(models.Model):
+    """How Komfortkasse answered last for a shop, and until when it is left alone.
 
-    In the database, because every process has to keep to it. Only workers write it.
+    In the database, because every process keeps to it. Only workers write it: a failure does, and
+    a success where there is a failure to clear. A shop without a row has no trouble.
     """
 
     shop = models.CharField(pgettext_lazy("komfortkasse", "shop"), max_length=255, primary_key=True)
-    until = models.DateTimeField(pgettext_lazy("komfortkasse", "until"))
+    paused_until = models.DateTimeField(
+        pgettext_lazy("komfortkasse", "paused until"), null=True, blank=True
+    )
+    failures = models.PositiveIntegerField(
+        pgettext_lazy("komfortkasse", "failures in a row"), default=0
+    )
+    failing_since = models.DateTimeField(
+        pgettext_lazy("komfortkasse", "failing since"), null=True, blank=True
+    )
+    error_code = models.CharField(
+        pgettext_lazy("komfortkasse", "error code"), max_length=64, blank=True, default=""
+    )
+    last_error = models.TextField(
+        pgettext_lazy("komfortkasse", "last error"), blank=True, default=""
+    )
 
-    objects = RetryAfterQuerySet.as_manager()
+    objects: ClassVar[ShopStateQuerySet] = cast("ShopStateQuerySet", ShopStateQuerySet.as_manager())
 
     class Meta:
-        verbose_name = _("pause asked for by Komfortkasse")
-        verbose_name_plural = _("pauses asked for by Komfortkasse")
+        verbose_name = _("state of a shop")
+        verbose_name_plural = _("states of shops")
 
     def __str__(self) -> str:
         return self.shop

@@ -8,7 +8,7 @@ from decimal import Decimal
 from django.db.models import Count, Min, Sum
 from django.utils import timezone
 
-from komfortkasse_django.models import OVERDUE_AFTER, RemovedOrder, RetryAfter
+from komfortkasse_django.models import OVERDUE_AFTER, RemovedOrder, ShopState
 
 State = RemovedOrder.State
 
@@ -51,8 +51,8 @@ def overview(using: str) -> Overview:
 
 def pauses(using: str) -> dict[str, datetime]:
     """Until when Komfortkasse wants to be left alone, by alias."""
-    silent = RetryAfter.objects.using(using).in_force(timezone.now())
-    return dict(silent.values_list("shop", "until"))
+    paused = ShopState.objects.using(using).paused()
+    return {state.shop: state.paused_until for state in paused if state.paused_until}
 
 
 def _states(using: str) -> dict[str, int]:

@@ -3,7 +3,7 @@
 import pytest
 from django.core.management import call_command
 
-from komfortkasse_django.models import RemovedOrder, RetryAfter
+from komfortkasse_django.models import RemovedOrder, ShopState
 
 pytestmark = pytest.mark.django_db
 
@@ -28,7 +28,7 @@ def test_a_number_may_be_removed_twice():
 
 def test_names():
     assert str(RemovedOrder(order_number="1001")) == "1001"
-    assert str(RetryAfter(shop="default")) == "default"
+    assert str(ShopState(shop="default")) == "default"
 
 
 def test_the_database_fills_in_what_recording_leaves_out():

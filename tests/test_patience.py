@@ -1,6 +1,5 @@
 """A run waits for a database that is locked or restarts, but not once it is told to end."""
 
-import logging
 from unittest import mock
 
 import pytest
@@ -8,10 +7,11 @@ from django.db import OperationalError, ProgrammingError
 
 from komfortkasse_django import orders
 from komfortkasse_django.models import RemovedOrder
-from komfortkasse_django.queue import pushing
+from komfortkasse_django.queue import backlog, pushing
+from komfortkasse_django.queue.breaker import Breaker
 from komfortkasse_django.queue.pushing import push
 from tests.support.komfortkasse import error
-from tests.support.mirror import due, locked
+from tests.support.mirror import due, locked, numbers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,7 +35,7 @@ def hinder(monkeypatch):
     return hinder
 
 
-@pytest.mark.parametrize(("module", "name"), [(pushing, "claim"), (orders, "in_use")])
+@pytest.mark.parametrize(("module", "name"), [(backlog, "claim"), (orders, "in_use")])
 def test_claims_and_looks_up_when_that_is_over(komfortkasse, hinder, module, name):
     due("1001")
     calls = hinder(module, name, times=2)
@@ -45,7 +45,7 @@ def test_claims_and_looks_up_when_that_is_over(komfortkasse, hinder, module, nam
     assert len(calls) == 3
 
 
-@pytest.mark.parametrize(("module", "name"), [(pushing, "claim"), (orders, "in_use")])
+@pytest.mark.parametrize(("module", "name"), [(backlog, "claim"), (orders, "in_use")])
 def test_does_not_wait_once_it_is_told_to_end(komfortkasse, hinder, module, name):
     due("1001")
     calls = hinder(module, name, times=1000)
@@ -59,8 +59,8 @@ def test_does_not_wait_once_it_is_told_to_end(komfortkasse, hinder, module, name
 
 def test_tells_that_it_could_not_claim(hinder, monkeypatch):
     due("1001")
-    monkeypatch.setattr(pushing, "_LEASE_MARGIN", 0.1)
-    hinder(pushing, "claim", times=1000)
+    monkeypatch.setattr(backlog, "LEASE_MARGIN", 0.1)
+    hinder(backlog, "claim", times=1000)
 
     with pytest.raises(OperationalError):
         push()
@@ -73,9 +73,9 @@ def test_settles_what_was_answered_beside_a_pause_that_cannot_be_written(
     monkeypatch.setattr(pushing, "_LINGER", 1.0)
     due("1001", "1002")
     komfortkasse.answers["1002"] = error(429, "slow down", **{"Retry-After": "60"})
-    monkeypatch.setattr(pushing.Run, "_pause", mock.Mock(side_effect=locked()))
+    monkeypatch.setattr(Breaker, "count", mock.Mock(side_effect=ProgrammingError("no such table")))
 
-    with pytest.raises(OperationalError):
+    with pytest.raises(ProgrammingError):
         push()
 
     assert RemovedOrder.objects.removed().get().order_number == "1001"
@@ -86,7 +86,7 @@ def test_settles_what_was_answered_meanwhile(komfortkasse, configure, monkeypatc
     monkeypatch.setattr(pushing, "_CLAIMS_PER_CALL", 2)
     configure(CONCURRENCY=1)
     due("1001", "1002", "1003", "1004")
-    claim, calls = pushing.claim, []
+    claim, calls = backlog.claim, []
 
     def claim_once(*args, **kwargs):
         if calls:
@@ -94,7 +94,7 @@ def test_settles_what_was_answered_meanwhile(komfortkasse, configure, monkeypatc
         calls.append(None)
         return claim(*args, **kwargs)
 
-    monkeypatch.setattr(pushing, "claim", claim_once)
+    monkeypatch.setattr(backlog, "claim", claim_once)
 
     result = push(should_stop=lambda: bool(calls) and len(komfortkasse.numbers) == 2)
 
@@ -102,28 +102,19 @@ def test_settles_what_was_answered_meanwhile(komfortkasse, configure, monkeypatc
     assert result.states == {"removed": 2}
 
 
-def test_a_halt_is_not_undone(monkeypatch):
-    """By a thread that asks whether to stop while another one halts the run."""
-    due("1001")
-    monkeypatch.setattr(pushing, "_CLAIMS_PER_CALL", 1)
-    halted = []
+def test_a_wish_to_end_is_not_forgotten(komfortkasse):
+    """Or what was not looked up since would be sent all the same."""
+    due(*numbers(20))
+    asked = []
 
-    class Run(pushing.Run):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            self.should_stop = self.halt_meanwhile
+    def should_stop():
+        asked.append(None)
+        return len(asked) == 2
 
-        def halt_meanwhile(self):
-            self._halt(logging.ERROR, "meanwhile")
-            halted.append(self)
-            return False
+    assert push(should_stop=should_stop).total == 0
 
-    monkeypatch.setattr(pushing, "Run", Run)
-
-    assert push().stopped == {"default": "meanwhile"}
-
-    assert halted[0].halted
-    assert RemovedOrder.objects.due().filter(attempts=0).count() == 1
+    assert komfortkasse.numbers == []
+    assert RemovedOrder.objects.due().filter(attempts=0).count() == 20
 
 
 def test_hides_no_other_error_when_it_is_told_to_end(monkeypatch):
@@ -134,7 +125,7 @@ def test_hides_no_other_error_when_it_is_told_to_end(monkeypatch):
         asked.append(None)
         raise ProgrammingError("no such table")
 
-    monkeypatch.setattr(pushing, "claim", claim)
+    monkeypatch.setattr(backlog, "claim", claim)
 
     with pytest.raises(ProgrammingError):
         push(should_stop=lambda: bool(asked))

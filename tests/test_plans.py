@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from komfortkasse_django.management.commands.komfortkasse_status import read_status
-from komfortkasse_django.models import RemovedOrder, RetryAfter
+from komfortkasse_django.models import RemovedOrder, ShopState
 from komfortkasse_django.queue import leases
 from tests.support.plans import analyze, index, plan
 
@@ -40,7 +40,7 @@ def _mirror():
         ),
         batch_size=1000,
     )
-    RetryAfter.objects.create(shop="other", until=later)
+    ShopState.objects.create(shop="other", paused_until=later)
     analyze()
 
 

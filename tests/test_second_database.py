@@ -5,7 +5,7 @@ from django.db import connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet, RetryAfter
+from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet, ShopState
 from komfortkasse_django.queue import leases
 from komfortkasse_django.queue.pushing import push
 from komfortkasse_django.removals import record, remove
@@ -181,7 +181,7 @@ def test_a_pause_is_kept_to_there(komfortkasse):
 
     mirror.update(next_attempt_at=timezone.now())
     assert push(using="other").total == 0
-    assert not RetryAfter.objects.exists()
+    assert not ShopState.objects.exists()
 
 
 def test_a_claim_is_a_transaction_there():

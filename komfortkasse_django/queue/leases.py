@@ -1,8 +1,9 @@
-"""The queue's mechanics: a row is claimed for a while and written back only while it is still held.
+"""A row is claimed for a while and written back only while it is still held.
 
-A claim moves ``next_attempt_at`` to the end of the lease, so the rows of a killed worker simply
-become due again. Every write requires the ``next_attempt_at`` that was written last, so a worker
-that lost its lease cannot overwrite its successor.
+The life of a lease: ``claim`` moves ``next_attempt_at`` to the end of the lease, in a short
+transaction. HTTP happens outside. ``settle`` writes the row back, but only where
+``next_attempt_at`` is still what the claim wrote. A killed worker's rows become due again when
+their leases end, and a worker that lost its lease cannot overwrite the result of the next one.
 """
 
 import logging
@@ -12,16 +13,25 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import DatabaseError, connections, transaction
+from django.db.models import F
 from django.utils import timezone
 
-from komfortkasse_django.database import FIRST_WAIT, patiently, will_pass, write_first
+from komfortkasse_django.database import (
+    FIRST_WAIT,
+    DatabaseUnavailable,
+    patiently,
+    refuses_data,
+    write_first,
+)
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet, get_field
 
 logger = logging.getLogger("komfortkasse_django")
 
-_CLAIMED = ("attempts", "next_attempt_at")
 _ANSWERED = ("payment_status", "reference_number", "amount", "amount_paid", "currency")
-_SETTLED = (*_CLAIMED, *_ANSWERED, "state", "last_error", "finished_at")
+_SETTLED = (
+    *("attempts", "next_attempt_at", "state", "error_code", "last_error", "finished_at"),
+    *_ANSWERED,
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -65,7 +75,6 @@ def claim(due: RemovedOrderQuerySet, *, at_most: int, seconds: float) -> tuple[l
         write_first(using, RemovedOrder)
         skip_locked = connection.features.has_select_for_update_skip_locked
         leases = _lease(candidates.select_for_update(skip_locked=skip_locked), seconds)
-        _write(leases, _CLAIMED, using)
     if seen and not leases:
         time.sleep(FIRST_WAIT)  # another worker is claiming the same rows
     return leases, (len(leases) if seen is None else seen) == at_most
@@ -78,70 +87,84 @@ def _lease(candidates: RemovedOrderQuerySet, seconds: float) -> list[Lease]:
     for row in rows:
         row.attempts += 1
         row.next_attempt_at = until
+    if rows:
+        claimed = RemovedOrder.objects.using(candidates.db).filter(pk__in=[row.pk for row in rows])
+        claimed.update(attempts=F("attempts") + 1, next_attempt_at=until)
     return leases
 
 
 def settle(leases: Sequence[Lease], *, using: str, until: float = 0.0) -> list[Lease]:
     """Write the rows back and return the leases that were still held; the others change nothing.
 
-    What the database cannot hold of an answer is left blank, so that the outcome is kept. While
-    the database is not to be had, it is tried again as by ``patiently``. Raises ``RuntimeError``
-    inside a transaction.
+    While the database cannot be used, it is tried again, until ``until`` on the monotonic clock, in
+    seconds. A column is left blank only where the database refuses its value. Raises
+    ``DatabaseUnavailable``, and ``RuntimeError`` inside a transaction.
     """
     if not leases:
         return []
     try:
-        if _commit(leases, using, until):
+        if _commit(leases, _SETTLED, using, until):
             return list(leases)
-    except DatabaseError as error:
-        if will_pass(error, using):
-            raise
+    except DatabaseUnavailable:
+        raise
+    except (DatabaseError, UnicodeError):
+        pass  # logged below, for the row that is to blame
     # Which of them were lost or cannot be stored can only be told one by one.
     return [lease for lease in leases if _settle_alone(lease, using, until)]
 
 
 def _settle_alone(lease: Lease, using: str, until: float) -> bool:
-    row = lease.row
     try:
-        return _commit([lease], using, until)
-    except DatabaseError as error:
-        if will_pass(error, using):
-            raise
-        logger.exception("Order %s: Komfortkasse's answer cannot be stored, only its outcome", row)
-    for name in _ANSWERED:
-        setattr(row, name, get_field(name).get_default())
-    row.last_error = ascii(row.last_error)[1:-1]
-    try:
-        return _commit([lease], using, until)
-    except DatabaseError as error:
-        if will_pass(error, using):
-            raise
-        logger.exception("Order %s: nothing can be stored; it will be sent again", row)
+        return _commit([lease], _SETTLED, using, until)
+    except DatabaseUnavailable:
+        raise
+    except (DatabaseError, UnicodeError) as error:
+        if refuses_data(error) and _blank_refused(lease, using, until):
+            logger.exception("Order %s: the database refuses a part of the answer", lease.row)
+            return _commit([lease], _SETTLED, using, until)
+        logger.exception("Order %s: the answer cannot be stored; it will be sent again", lease.row)
         return False
 
 
-def _commit(leases: Sequence[Lease], using: str, until: float) -> bool:
-    """Write all the rows, or none because not all are still held."""
+def _blank_refused(lease: Lease, using: str, until: float) -> bool:
+    """Blank what the database refuses of a row. Return whether that was anything."""
+    blanked = False
+    for name in (*_ANSWERED, "last_error"):
+        try:
+            _commit([lease], [name], using, until, keep=False)
+        except DatabaseUnavailable:
+            raise
+        except (DatabaseError, UnicodeError):
+            blank = get_field(name).get_default()
+            setattr(
+                lease.row,
+                name,
+                ascii(lease.row.last_error)[1:-1] if name == "last_error" else blank,
+            )
+            blanked = True
+    return blanked
+
+
+def _commit(
+    leases: Sequence[Lease], names: Sequence[str], using: str, until: float, *, keep: bool = True
+) -> bool:
+    """Write all the rows, or none because not all are still held, or because only to try it."""
 
     def write() -> bool:
         with transaction.atomic(using, durable=True):
-            are_held = _write(leases, _SETTLED, using, only_held=True) == len(leases)
-            transaction.set_rollback(not are_held, using)
+            are_held = _write(leases, names, using) == len(leases)
+            transaction.set_rollback(not (are_held and keep), using)
         return are_held
 
     return patiently(write, using=using, until=until)
 
 
-def _write(
-    leases: Sequence[Lease], names: Iterable[str], using: str, *, only_held: bool = False
-) -> int:
-    """Write ``names`` of the rows and return how many were written.
+def _write(leases: Sequence[Lease], names: Iterable[str], using: str) -> int:
+    """Write ``names`` of the rows that are still held, and return how many these were.
 
-    One statement for all of them instead of a queryset each: settling row by row through the ORM
-    costs more than the HTTP call.
+    By hand: a queryset for each row would cost more than the HTTP call. Not by ``executemany``,
+    which wrappers of cursors do not know, such as django-pghistory's.
     """
-    if not leases:
-        return 0
     connection = connections[using]
     quote = connection.ops.quote_name
     fields = [get_field(name) for name in names]
@@ -149,19 +172,15 @@ def _write(
     assignments = ", ".join(f"{quote(each.name)} = %s" for each in fields)
     sql = (
         f"UPDATE {quote(RemovedOrder._meta.db_table)} SET {assignments}"  # noqa: S608
-        f" WHERE {quote('id')} = %s"
+        f" WHERE {quote('id')} = %s AND {quote(held.name)} = %s"
     )
-    if only_held:
-        sql += f" AND {quote(held.name)} = %s"
-    parameters = [
-        [
-            *(each.get_db_prep_save(getattr(lease.row, each.name), connection) for each in fields),
-            lease.row.pk,
-            *([held.get_db_prep_save(lease.stored, connection)] if only_held else []),
-        ]
-        for lease in leases
-    ]
+    written = 0
     with connection.cursor() as cursor:
-        cursor.executemany(sql, parameters)
-        written: int = cursor.rowcount
+        for lease in leases:
+            values = [
+                each.get_db_prep_save(getattr(lease.row, each.name), connection) for each in fields
+            ]
+            stored = held.get_db_prep_save(lease.stored, connection)
+            cursor.execute(sql, [*values, lease.row.pk, stored])
+            written += cursor.rowcount
     return written

@@ -1,55 +1,49 @@
-"""One push's work for one shop: claim, send and settle until nothing is due or it has to stop."""
+"""One push: claim what is due, look it up, send it, settle it, for all shops side by side.
+
+This thread talks to the database; the threads of ``calls`` do HTTP and nothing else. In turn, each
+shop claims rows before its threads run out of them, and the answers are settled as they come. So no
+shop waits for another one, however slow that is.
+"""
 
 import logging
 import math
-import random
+import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import timedelta
-from decimal import Context, Decimal
 from queue import Empty, SimpleQueue
-from threading import Lock
 
-from django.db import Error, router
-from django.dispatch import Signal
-from django.utils import timezone
+from django.db import router
 
 from komfortkasse_django import orders
-from komfortkasse_django.client import Client
 from komfortkasse_django.conf import Shop, shops_named
-from komfortkasse_django.database import patiently, will_pass
-from komfortkasse_django.exceptions import (
-    AuthenticationFailed,
-    InvalidRequest,
-    KomfortkasseError,
-    OrderNotFound,
-    ServiceUnavailable,
+from komfortkasse_django.database import DatabaseUnavailable, patiently
+from komfortkasse_django.exceptions import AuthenticationFailed, KomfortkasseError
+from komfortkasse_django.models import ALL_UNKNOWN, RemovedOrder
+from komfortkasse_django.queue.backlog import Backlog
+from komfortkasse_django.queue.breaker import Breaker, is_failure, stops_at_once
+from komfortkasse_django.queue.calls import Call, Calls, Limits
+from komfortkasse_django.queue.leases import Lease, settle
+from komfortkasse_django.queue.lookups import look_up
+from komfortkasse_django.queue.outcomes import (
+    Announcement,
+    finish,
+    store_error,
+    store_lookup_error,
+    store_order,
 )
-from komfortkasse_django.models import LONGEST_PAUSE, RemovedOrder, RetryAfter, get_field
-from komfortkasse_django.queue.leases import Lease, claim, settle
-from komfortkasse_django.schema import Order
-from komfortkasse_django.signals import order_removed, removal_failed
 
 logger = logging.getLogger("komfortkasse_django")
 
 State = RemovedOrder.State
 
-STOP_AFTER = 3
-"""Consecutive failures of the service after which a run leaves the shop alone."""
-FIRST_RETRY, LONGEST_RETRY = 60.0, LONGEST_PAUSE.total_seconds()
-"""Seconds to wait after the first failed attempt, and at most."""
-
 _CLAIMS_PER_CALL = 32  # rows claimed for each call in flight: claiming few costs more than calling
-_LEASE_CALLS = 4  # deadlines that a lease lasts; what has not been sent by then is given back
-_LEASE_MARGIN = 10.0  # seconds for the database, beyond the calls that a lease covers
 _LINGER = 0.01  # seconds that an answer waits for others, to be settled with them
-_AMOUNT = Context(prec=get_field("amount").max_digits, traps=[])  # type: ignore[attr-defined]
 
-_Announcement = tuple[Signal, dict[str, object]] | None
+_pushing: ContextVar[bool] = ContextVar("pushing", default=False)
 
 
 @dataclass
@@ -65,348 +59,6 @@ class PushResult:
     def total(self) -> int:
         """How many rows were tried."""
         return self.states.total()
-
-
-class Run:
-    """This thread talks to the database, the executor's threads do HTTP and nothing else."""
-
-    def __init__(
-        self,
-        shop: Shop,
-        using: str,
-        result: PushResult,
-        *,
-        ids: Sequence[int] | None,
-        ends_at: float,
-        should_stop: Callable[[], bool],
-        on_settled: Callable[[Sequence[RemovedOrder]], None],
-    ) -> None:
-        """``ends_at`` is a time of the monotonic clock, in seconds."""
-        self.shop = shop
-        self.using = using
-        self.result = result
-        self.ids = ids
-        self.ends_at = ends_at
-        # A call that would soon be cut off is not worth its attempt.
-        self.last_start = ends_at - min(1.0, (ends_at - time.monotonic()) / 2)
-        self.should_stop = should_stop
-        self.on_settled = on_settled
-        self.quota: float
-        self.failures = 0
-        self.halted = False
-        self.lock = Lock()
-        self.more_due = True
-        self.in_flight: dict[Future[Order | None], Lease] = {}
-        self.answers: SimpleQueue[Future[Order | None]] = SimpleQueue()
-
-    def drain(self, quota: float) -> bool:
-        """Push up to ``quota`` rows and return whether there may be more to push."""
-        self.quota = quota
-        try:
-            client = Client(
-                api_key=self.shop.api_key, api_url=self.shop.api_url, deadline=self.shop.deadline
-            )
-            executor = ThreadPoolExecutor(self.shop.concurrency)
-        except (TypeError, ValueError) as error:
-            self._halt(logging.ERROR, f"its settings are wrong: {error}")
-            return False
-        with executor:
-            try:
-                self._refill(executor, client)
-                while self.in_flight:
-                    self._settle_answers()
-                    self._refill(executor, client)
-            except BaseException:
-                self.halted = True  # or the executor would send the rest before it ends
-                raise
-        return self.more_due and not self._is_over()
-
-    def _halt(self, level: int, reason: str) -> None:
-        """Leave the shop alone for the rest of this push."""
-        with self.lock:
-            if not self.halted:
-                self.halted = True
-                self.result.stopped[self.shop.alias] = reason
-                logger.log(level, "Shop %r is left alone in this run: %s", self.shop.alias, reason)
-
-    def _is_over(self) -> bool:
-        # Only ever set: another thread may halt the run meanwhile.
-        if not self.halted and self.should_stop():
-            self.halted = True
-        return self.halted or time.monotonic() >= self.last_start
-
-    # Claim and send
-
-    def _refill(self, executor: ThreadPoolExecutor, client: Client) -> None:
-        """Claim rows for the threads before they run out of them."""
-        window = _CLAIMS_PER_CALL * self.shop.concurrency
-        while (
-            len(self.in_flight) <= window // 2
-            and self.more_due
-            and self.quota > 0
-            and not self._is_over()
-        ):
-            claimed = self._claim(int(min(window - len(self.in_flight), self.quota)))
-            send_by = time.monotonic() + (_LEASE_CALLS - 1) * self.shop.deadline
-            leases = self._settle_superseded(claimed)
-            if leases and time.monotonic() > send_by:
-                # Or the next claim would come to the same.
-                self._halt(logging.ERROR, "to look up its orders takes too long to send any")
-            for lease in leases:
-                future = executor.submit(self._call, client, lease.row.order_number, send_by)
-                self.in_flight[future] = lease
-                future.add_done_callback(self.answers.put)
-
-    def _call(self, client: Client, number: str, send_by: float) -> Order | None:
-        """Send one removal, in a thread; None when it was not sent."""
-        now = time.monotonic()
-        if now > send_by or self._is_over():
-            return None
-        try:
-            order = client.remove_order(
-                number, deadline=min(self.shop.deadline, self.ends_at - now)
-            )
-        except Exception as error:
-            # Judged here, before this or another thread makes the next call.
-            self._judge(error)
-            raise
-        self._judge(None)
-        return order
-
-    def _judge(self, error: Exception | None) -> None:
-        """Halt when the shop's calls make no sense any more."""
-        if isinstance(error, AuthenticationFailed):
-            self._halt(logging.ERROR, str(error))
-        elif isinstance(error, ServiceUnavailable):
-            with self.lock:
-                self.failures += 1
-                is_down = self.failures >= STOP_AFTER or error.retry_after
-            if is_down:
-                self._halt(logging.WARNING, str(error))
-        else:
-            with self.lock:
-                self.failures = 0
-
-    def _claim(self, at_most: int) -> list[Lease]:
-        due = RemovedOrder.objects.using(self.using).due().filter(shop=self.shop.alias)
-        seconds = _LEASE_CALLS * self.shop.deadline + _LEASE_MARGIN
-        if self.ids is not None:
-            ids, self.ids = self.ids[:at_most], self.ids[at_most:]
-            due = due.filter(pk__in=ids)
-        try:
-            leases, self.more_due = patiently(
-                lambda: claim(due, at_most=at_most, seconds=seconds),
-                using=self.using,
-                until=self._patience(),
-                should_stop=self._is_over,
-            )
-        except Error as error:
-            if self._is_over() and will_pass(error, self.using):
-                return []  # what is in flight has to be settled yet
-            raise
-        if self.ids is not None:
-            self.more_due = bool(self.ids)
-        self.quota -= len(leases)
-        return leases
-
-    def _settle_superseded(self, leases: list[Lease]) -> list[Lease]:
-        """Settle the deletions whose number is in use again, and return the other leases."""
-        deletions = [
-            lease for lease in leases if lease.row.requested_via == RemovedOrder.RequestedVia.DELETE
-        ]
-        numbers = list(dict.fromkeys(lease.row.order_number for lease in deletions))
-        in_use, errors = self._look_up(numbers, until=self._patience())
-        if errors:
-            reason = f"The shop's own code failed for {len(errors)} of {len(numbers)} orders"
-            logger.error(
-                "Shop %r: %s", self.shop.alias, reason, exc_info=next(iter(errors.values()))
-            )
-            if len(errors) == len(numbers) > 1:
-                self._halt(logging.ERROR, reason)
-        done: dict[Lease, _Announcement] = {}
-        for lease in deletions:
-            error = errors.get(lease.row.order_number)
-            if error is not None:  # the shop's own, which may be false
-                _postpone(lease.row, f"The shop's own code failed: {type(error).__name__}")
-                done[lease] = None
-            elif lease.row.order_number in in_use:
-                _finish(lease.row, State.SUPERSEDED)
-                done[lease] = None
-        self._settle(done)
-        return [lease for lease in leases if lease not in done]
-
-    def _look_up(
-        self, numbers: list[str], *, until: float
-    ) -> tuple[set[str], dict[str, Exception]]:
-        """Those of ``numbers`` that are in use again, and why it cannot be told of others.
-
-        ``until`` is a time of the monotonic clock, in seconds: after it, nothing is asked again.
-        What has not been told when the run is over is sent no more, but given back.
-        """
-        if not numbers or self._is_over():
-            return set(), {}
-        using = self.using  # where not even the database of the orders can be told
-        try:
-            using = orders.database_of(self.shop, mirror_at=self.using)
-            in_use = patiently(
-                lambda: orders.in_use(self.shop, numbers, using=using),
-                using=using,
-                until=until,
-                should_stop=self._is_over,
-            )
-        except Exception as error:
-            if isinstance(error, Error) and will_pass(error, using):
-                # To ask for fewer is no help.
-                if not self._is_over():
-                    if using == self.using:
-                        raise
-                    # Other shops may have theirs elsewhere.
-                    self._halt(logging.ERROR, f"its orders cannot be looked up: {error}")
-            elif len(numbers) == 1 or (time.monotonic() > until and not self._is_over()):
-                return set(), dict.fromkeys(numbers, error)
-        else:
-            return in_use, {}
-        # Halve them until the bad ones are alone, or they would keep all the others waiting.
-        half = len(numbers) // 2
-        in_use, errors = self._look_up(numbers[:half], until=until)
-        more_in_use, more_errors = self._look_up(numbers[half:], until=until)
-        return in_use | more_in_use, errors | more_errors
-
-    def _patience(self) -> float:
-        """Until when to go on where the database does not let us: no longer than a lease allows."""
-        return min(self.ends_at, time.monotonic() + _LEASE_MARGIN)
-
-    # Settle
-
-    def _settle_answers(self) -> None:
-        """Wait for an answer, and a moment for others; store what they mean and announce it."""
-        futures = [self.answers.get()]
-        until = time.monotonic() + _LINGER
-        while len(futures) < len(self.in_flight):
-            try:
-                futures.append(self.answers.get(timeout=max(0.0, until - time.monotonic())))
-            except Empty:
-                break
-        announcements: dict[Lease, _Announcement] = {}
-        not_sent: list[Lease] = []
-        pauses: list[float] = []
-        for future in futures:
-            lease = self.in_flight.pop(future)
-            try:
-                order = future.result()
-            except Exception as error:  # noqa: BLE001 - stored, and logged where unforeseen
-                announcements[lease] = _store_error(lease.row, error)
-                if isinstance(error, ServiceUnavailable) and error.retry_after:
-                    pauses.append(error.retry_after)
-            else:
-                if order is None:
-                    lease.give_back()
-                    not_sent.append(lease)
-                else:
-                    announcements[lease] = _store_order(lease.row, order)
-        try:
-            if pauses:
-                self._pause(max(pauses))
-        finally:
-            settle(not_sent, using=self.using, until=self._patience())
-            self._settle(announcements)
-
-    def _settle(self, announcements: dict[Lease, _Announcement]) -> None:
-        held = settle(list(announcements), using=self.using, until=self._patience())
-        self.result.states.update(lease.row.state for lease in held)
-        for lease in held:
-            announcement = announcements[lease]
-            if announcement:
-                signal, arguments = announcement
-                try:
-                    signal.send_robust(RemovedOrder, removed_order=lease.row, **arguments)
-                except Exception:
-                    # Django fails to report a failed receiver that has no __qualname__.
-                    logger.exception("Order %s: a receiver failed", lease.row)
-        self.on_settled([lease.row for lease in held])
-
-    def _pause(self, seconds: float) -> None:
-        """Keep to ``Retry-After``, in every process."""
-        until = timezone.now() + timedelta(seconds=min(seconds, LONGEST_RETRY))
-        pauses = RetryAfter.objects.using(self.using)
-
-        def write() -> None:
-            if not pauses.filter(shop=self.shop.alias).update(until=until):
-                pauses.bulk_create(
-                    [RetryAfter(shop=self.shop.alias, until=until)], ignore_conflicts=True
-                )
-
-        patiently(write, using=self.using, until=self._patience())
-
-
-def _store_order(row: RemovedOrder, order: Order) -> _Announcement:
-    _finish(row, State.REMOVED)
-    row.payment_status = _storable(order.payment_status, "payment_status")
-    row.reference_number = _storable(order.reference_number, "reference_number")
-    row.currency = _storable(order.currency, "currency")
-    row.amount = _amount(order.amount)
-    row.amount_paid = _amount(order.amount_paid)
-    return order_removed, {"order": order}
-
-
-def _store_error(row: RemovedOrder, error: Exception) -> _Announcement:
-    """Store what the error means for the row."""
-    message = str(error)
-    if isinstance(error, OrderNotFound):
-        _finish(row, State.UNKNOWN)
-    elif isinstance(error, InvalidRequest):
-        row.state = State.FAILED
-        row.last_error = message
-        row.next_attempt_at = None
-        logger.error("Komfortkasse refused to remove order %s: %s", row, message)
-        return removal_failed, {"error": error}
-    elif isinstance(error, ServiceUnavailable) and error.retry_after:
-        _postpone(row, message, seconds=error.retry_after)
-    elif isinstance(error, KomfortkasseError):
-        _postpone(row, message)
-    else:
-        logger.error("Removing order %s failed unexpectedly", row, exc_info=error)
-        _postpone(row, f"Unexpected {type(error).__name__}: {message}")
-    return None
-
-
-def _finish(row: RemovedOrder, state: State) -> None:
-    row.state = state
-    row.last_error = ""
-    row.next_attempt_at = None
-    row.finished_at = timezone.now()
-
-
-def _postpone(row: RemovedOrder, error: str, seconds: float | None = None) -> None:
-    if seconds is None:
-        longest = min(FIRST_RETRY * 2 ** min(row.attempts - 1, 10), LONGEST_RETRY)
-        # Jitter, or all the rows of an outage would come back in one moment.
-        seconds = random.uniform(longest / 2, longest)  # noqa: S311
-    row.last_error = error
-    row.next_attempt_at = timezone.now() + timedelta(seconds=min(seconds, LONGEST_RETRY))
-
-
-def _storable(text: str | None, name: str) -> str:
-    """``text``, or nothing where the column could not hold it as it is."""
-    limit = get_field(name).max_length
-    if text is None or (limit and len(text) > limit):
-        return ""
-    return str(text)
-
-
-def _amount(value: Decimal | None) -> Decimal | None:
-    """``value`` to the cent, or nothing where the column could not hold it."""
-    if value is None:
-        return None
-    # In a context of its own: the shop's may be narrower, and what is rounded may be wider.
-    cents = value.quantize(Decimal("0.01"), context=_AMOUNT)
-    return None if cents.is_nan() else cents
-
-
-_ROUND = 500  # rows of one shop before the next shop has its turn
-
-
-_pushing: ContextVar[bool] = ContextVar("pushing", default=False)
 
 
 def push(
@@ -430,28 +82,39 @@ def push(
     ``RuntimeError`` inside a transaction, also one that is managed by hand: HTTP has no place
     there.
     """
+    limits = Limits(
+        rows=sys.maxsize if limit is None else limit,
+        ends_at=math.inf if budget is None else time.monotonic() + budget,
+        should_stop=should_stop,
+    )
     result = PushResult()
-    ends_at = math.inf if budget is None else time.monotonic() + budget
-    runs = [
-        Run(
-            each,
-            using or router.db_for_write(RemovedOrder),
-            result,
-            ids=ids,
-            ends_at=ends_at,
-            should_stop=should_stop,
-            on_settled=on_settled,
-        )
-        for each in shops_named(shop)
-        if each.enabled
-    ]
-    quota = _ROUND if len(runs) > 1 else math.inf
+    answers: SimpleQueue[Call] = SimpleQueue()
+    mirror = using or router.db_for_write(RemovedOrder)
+    shops = [each for each in shops_named(shop) if each.enabled]
     token = _pushing.set(True)
     try:
-        while runs and (left := math.inf if limit is None else limit - result.total) > 0:
-            run = runs.pop(0)
-            if run.drain(min(quota, left)):
-                runs.append(run)
+        with ExitStack() as stack:
+            parts = []
+            for each in shops:
+                try:
+                    calls = Calls(each, limits, answers)
+                except (TypeError, ValueError) as error:
+                    result.stopped[each.alias] = f"its settings are wrong: {error}"
+                    logger.error("Shop %r: %s", each.alias, result.stopped[each.alias])  # noqa: TRY400
+                    continue
+                stack.callback(calls.end)
+                backlog = Backlog(each, mirror, ids, limits)
+                parts.append(
+                    _ShopPush(
+                        each,
+                        using=mirror,
+                        calls=calls,
+                        backlog=backlog,
+                        result=result,
+                        on_settled=on_settled,
+                    )
+                )
+            _drain(parts, answers, limits)
     finally:
         _pushing.reset(token)
     return result
@@ -460,3 +123,275 @@ def push(
 def is_pushing() -> bool:
     """Whether a push is under way here, as when a receiver of ``order_removed`` deletes orders."""
     return _pushing.get()
+
+
+def _drain(parts: "Sequence[_ShopPush]", answers: "SimpleQueue[Call]", limits: Limits) -> None:
+    """Claim, send and settle, until nothing is due or the limits are reached."""
+    while True:
+        for part in parts:
+            part.refill(limits, at_most=-(-limits.rows // len(parts)))
+        in_flight = sum(part.calls.in_flight for part in parts)
+        if not in_flight:
+            break
+        answered: dict[Calls, list[Call]] = defaultdict(list)
+        for call in _wait(answers, in_flight):
+            answered[call.calls].append(call)
+        for part in parts:
+            if part.calls in answered:
+                part.settle_answers(answered[part.calls])
+    for part in parts:
+        part.warn_if_all_are_unknown()
+
+
+def _wait(answers: "SimpleQueue[Call]", in_flight: int) -> list[Call]:
+    """Wait for an answer, and a moment for others, to settle them together."""
+    calls = [answers.get()]
+    until = time.monotonic() + _LINGER
+    while len(calls) < in_flight:
+        try:
+            calls.append(answers.get(timeout=max(0.0, until - time.monotonic())))
+        except Empty:
+            break
+    return calls
+
+
+class _ShopPush:
+    """One shop's part of a push: ``refill`` claims and sends, ``settle_answers`` settles.
+
+    When the calls fail three times in a row, one row that was never tried before is sent alone: do
+    only some orders fail, or all of them? If it fails as well, or there is none, the breaker pauses
+    the shop. A shop that was paused is probed in the same way before anything else is sent.
+    """
+
+    def __init__(
+        self,
+        shop: Shop,
+        *,
+        using: str,
+        calls: Calls,
+        backlog: Backlog,
+        result: PushResult,
+        on_settled: Callable[[Sequence[RemovedOrder]], None],
+    ) -> None:
+        self.shop = shop
+        self.using = using
+        self.calls = calls
+        self.backlog = backlog
+        self.result = result
+        self.on_settled = on_settled
+        self.breaker = Breaker(shop.alias, using)
+        self.is_probing = False
+        self.was_paused = False
+        self.last_failure: Call | None = None
+        self.unknown = 0
+
+    # Claim and send
+
+    def refill(self, limits: Limits, at_most: int) -> None:
+        """Claim up to ``at_most`` rows for the threads before they run out of them."""
+        window = int(_CLAIMS_PER_CALL * self.shop.concurrency)
+        while (
+            self.backlog.has_more
+            and not (self.is_probing or self.calls.is_halted)
+            and self.calls.in_flight <= window // 2
+            and limits.rows > 0
+            and not limits.are_reached()
+        ):
+            self.breaker.read()
+            if self.breaker.is_paused:
+                self._stop(f"it is paused: {self.breaker.state.last_error}")
+            elif self.breaker.needs_probe:
+                self._probe_after_pause()
+            else:
+                self._send(self.backlog.claim(min(window - self.calls.in_flight, at_most)))
+
+    def _probe_after_pause(self) -> None:
+        leases = self.backlog.claim_fresh() or self.backlog.claim(1)
+        if not leases:
+            return
+        if not self.breaker.take_probe(self.backlog.lease_seconds):
+            self.backlog.give_back(leases)
+            self._stop("it is paused: another process finds out whether that is over")
+            return
+        self.was_paused = True
+        self._send(leases)
+        self.is_probing = bool(self.calls.in_flight)
+        if not self.is_probing:
+            self.breaker.release_probe()
+
+    def _send(self, leases: list[Lease]) -> None:
+        send_by = self.backlog.send_by()
+        try:
+            if leases:
+                self.calls.connect()
+        except AuthenticationFailed as error:
+            self.backlog.give_back(leases)
+            self.breaker.count(1, error)
+            self._pause(error, was_fresh=True)
+            return
+        except (TypeError, ValueError) as error:
+            self.backlog.give_back(leases)
+            self._stop(f"its settings are wrong: {error}", logging.ERROR)
+            return
+        leases = self._settle_superseded(leases)
+        if leases and time.monotonic() > send_by:
+            # They come back unsent, and the next claim would come to the same.
+            self._stop("looking up its orders takes too long to send any", logging.ERROR)
+        numbers: dict[str, list[Lease]] = defaultdict(list)
+        for lease in leases:
+            numbers[lease.row.order_number].append(lease)
+        for number, its_leases in numbers.items():
+            self.calls.start(Call(self.calls, number, its_leases, send_by))
+
+    def _settle_superseded(self, leases: list[Lease]) -> list[Lease]:
+        """Settle the rows whose number is alive, and return the other leases."""
+        asked = [lease for lease in leases if lease.row.requested_via in RemovedOrder.SUPERSEDABLE]
+        numbers = list(dict.fromkeys(lease.row.order_number for lease in asked))
+        alive, errors = self._look_up(numbers)
+        done: dict[Lease, Announcement] = {}
+        for lease in asked:
+            if lease.row.order_number in errors:
+                store_lookup_error(lease.row, errors[lease.row.order_number])
+                done[lease] = None
+            elif lease.row.order_number in alive:
+                finish(lease.row, State.SUPERSEDED)
+                done[lease] = None
+        self._settle(done)
+        return [lease for lease in leases if lease not in done]
+
+    def _look_up(self, numbers: list[str]) -> tuple[set[str], dict[str, Exception]]:
+        if not numbers or self.calls.limits.are_reached():
+            return set(), {}  # they come back unsent
+        using = orders.database_of(self.shop, mirror_at=self.using)
+        try:
+            alive, errors = look_up(
+                self.shop,
+                numbers,
+                using=using,
+                until=self.backlog.patience(),
+                should_stop=self.calls.limits.are_reached,
+            )
+        except DatabaseUnavailable as error:
+            if not self.calls.limits.are_reached():
+                if using == self.using:
+                    raise
+                # Other shops may have their orders elsewhere.
+                self._stop(f"its orders cannot be looked up: {error}", logging.ERROR)
+            return set(), {}
+        if len(errors) == len(numbers) > 1:
+            # Not every row of a long queue has to pay for a broken filter.
+            self._stop(f"the shop's own code failed for {len(errors)} of {len(numbers)} orders")
+        return alive, errors
+
+    # Settle
+
+    def settle_answers(self, calls: Sequence[Call]) -> None:
+        """Store what the answers mean, announce it, and see how the shop's calls fare."""
+        announcements: dict[Lease, Announcement] = {}
+        not_sent: list[Lease] = []
+        for call in calls:
+            self.calls.in_flight -= 1
+            if call.error is not None and not isinstance(call.error, Exception):
+                raise call.error  # such as SystemExit: the process is to end
+            for lease in call.leases:
+                if call.order is not None:
+                    announcements[lease] = store_order(lease.row, call.order)
+                elif call.error is not None:
+                    retries = self.shop.unknown_retries
+                    announcements[lease] = store_error(lease.row, call.error, retries)
+                else:
+                    not_sent.append(lease)
+        try:
+            patiently(
+                lambda: self._tell_breaker(calls), using=self.using, until=self.backlog.patience()
+            )
+        finally:
+            self.backlog.give_back(not_sent)
+            self._settle(announcements)
+        if not self.calls.in_flight and (self.is_probing or self.calls.is_halted):
+            self._go_on_or_pause()
+
+    def _tell_breaker(self, calls: Sequence[Call]) -> None:
+        """Count the failures in a row; an answer clears them."""
+        failures = 0
+        for call in calls:
+            if is_failure(call.error):
+                failures += 1
+                self.last_failure = call
+            elif call.order is not None or isinstance(call.error, KomfortkasseError):
+                failures = 0
+                self.breaker.close()
+                if self.last_failure and not stops_at_once(self.last_failure.error):
+                    self.last_failure = None
+        if failures and self.last_failure and self.last_failure.error:
+            self.breaker.count(failures, self.last_failure.error)
+
+    def _go_on_or_pause(self) -> None:
+        """Decide after the last answer of calls that were halted, or of a probe."""
+        was_probing, self.is_probing = self.is_probing, False
+        failure, self.last_failure = self.last_failure, None
+        if self.shop.alias in self.result.stopped:
+            return
+        if failure is None or failure.error is None:
+            if was_probing and self.breaker.needs_probe:
+                self.breaker.release_probe()  # the call was not made
+            self.was_paused = False
+            self.backlog.prefer_fresh()
+            self.calls.resume()
+            return
+        if not was_probing and not stops_at_once(failure.error):
+            while leases := self.backlog.claim_fresh():
+                self.calls.resume()
+                self._send(leases)
+                self.is_probing = bool(self.calls.in_flight)
+                if self.is_probing or self.shop.alias in self.result.stopped:
+                    return
+        self._pause(failure.error, was_fresh=failure.was_fresh)
+
+    def _pause(self, error: BaseException, *, was_fresh: bool) -> None:
+        self.breaker.pause(error, is_probe=self.was_paused, was_fresh=was_fresh)
+        self._stop(str(error))
+
+    def _stop(self, reason: str, level: int = logging.DEBUG) -> None:
+        """Leave the shop alone for the rest of this push."""
+        self.backlog.has_more = False
+        self.calls.halt()
+        self.result.stopped.setdefault(self.shop.alias, reason)
+        logger.log(level, "Shop %r is left alone in this run: %s", self.shop.alias, reason)
+
+    def _settle(self, announcements: dict[Lease, Announcement]) -> None:
+        until = self.backlog.patience()
+        held = settle(list(announcements), using=self.using, until=until)
+        self.result.states.update(lease.row.state for lease in held)
+        self.unknown += sum(lease.row.state == State.UNKNOWN for lease in held)
+        announced = set()
+        for lease in held:
+            announcement = announcements[lease]
+            # Rows with the same number are one removal.
+            if announcement and lease.row.order_number not in announced:
+                announced.add(lease.row.order_number)
+                signal, arguments = announcement
+                try:
+                    signal.send_robust(RemovedOrder, removed_order=lease.row, **arguments)
+                except Exception:
+                    # Django fails to report a failed receiver that has no __qualname__.
+                    logger.exception("Order %s: a receiver failed", lease.row)
+        self.on_settled([lease.row for lease in held])
+
+    def warn_if_all_are_unknown(self) -> None:
+        """Log once that Komfortkasse knows none of the orders."""
+        if not self.unknown:
+            return
+        rows = RemovedOrder.objects.using(self.using).filter(
+            shop=self.shop.alias, state__in=RemovedOrder.FINISHED, finished_at__isnull=False
+        )
+        states = rows.order_by("-finished_at").values_list("state", flat=True)
+        latest = list(states[: ALL_UNKNOWN + self.unknown])
+        were_known = latest[self.unknown :].count(State.UNKNOWN) < ALL_UNKNOWN
+        if latest[:ALL_UNKNOWN] == [State.UNKNOWN] * ALL_UNKNOWN and were_known:
+            logger.error(
+                "Shop %r: Komfortkasse knew none of the last %d orders. Check that ORDER_NUMBER,"
+                " API_KEY and API_URL are those of this shop.",
+                self.shop.alias,
+                ALL_UNKNOWN,
+            )

@@ -18,7 +18,7 @@ from django.utils import timezone, translation
 from komfortkasse_django import admin_messages, overview
 from komfortkasse_django.admin import BoundedPaginator
 from komfortkasse_django.conf import shops
-from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet, RetryAfter
+from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet, ShopState
 from komfortkasse_django.schema import PaymentStatus
 from komfortkasse_django.summaries import describe, summarize
 from tests.shop.models import Order
@@ -374,7 +374,7 @@ class TestOverview:
         configure(aliases={"off": {"ENABLED": False}})
         for shop in ("off", "gone", "gone"):
             make(shop=shop, state="pending", next_attempt_at=ahead(hours=-2))
-        RetryAfter.objects.create(shop="default", until=ahead(hours=-1))
+        ShopState.objects.create(shop="default", paused_until=ahead(hours=-1))
 
         page = text(staff.get(reverse(LIST)))
 
@@ -399,7 +399,7 @@ class TestOverview:
         assert "komfortkasse_push" not in page
 
     def test_says_that_komfortkasse_asked_for_a_pause(self, staff, make):
-        RetryAfter.objects.create(shop="default", until=ahead(minutes=10))
+        ShopState.objects.create(shop="default", paused_until=ahead(minutes=10))
 
         assert "komfortkasse-problem" in text(staff.get(reverse(LIST)))
         assert "Komfortkasse asked for a pause (until" in text(staff.get(reverse(LIST)))
@@ -418,7 +418,7 @@ class TestOverview:
 
     @pytest.mark.parametrize("until", [{"seconds": -1}, {"hours": 3}])
     def test_a_pause_that_is_over_or_a_mistake_is_none(self, staff, until):
-        RetryAfter.objects.create(shop="default", until=ahead(**until))
+        ShopState.objects.create(shop="default", paused_until=ahead(**until))
 
         assert "asked for a pause" not in text(staff.get(reverse(LIST)))
 
@@ -534,7 +534,7 @@ class TestDetail:
         assert "not sent at the moment: the shop default is switched off" in next_step
 
     def test_of_a_shop_that_waits(self, staff, make):
-        RetryAfter.objects.create(shop="default", until=ahead(minutes=5))
+        ShopState.objects.create(shop="default", paused_until=ahead(minutes=5))
         row = make(state="pending")
 
         next_step = self.sections(staff, row)["What happens next"]["Next step"]
@@ -768,7 +768,7 @@ class TestTryAgain:
         assert RemovedOrder.objects.due().count() == 2
 
     def test_keeps_to_the_pause_that_komfortkasse_asked_for(self, staff, make, komfortkasse):
-        RetryAfter.objects.create(shop="default", until=ahead(minutes=5))
+        ShopState.objects.create(shop="default", paused_until=ahead(minutes=5))
 
         level, told = message(staff.post(url("try_again", make(state="failed"))))
 

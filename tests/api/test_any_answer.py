@@ -10,7 +10,7 @@ from django.utils import timezone
 from hypothesis import event, example, given
 from hypothesis import strategies as st
 
-from komfortkasse_django.models import RemovedOrder, RetryAfter
+from komfortkasse_django.models import RemovedOrder, ShopState
 from komfortkasse_django.queue.pushing import push
 from komfortkasse_django.schema import OrderType, PaymentStatus, RefundStatus
 from tests.support.examples import examples
@@ -197,7 +197,7 @@ answers = (
 
 def push_one() -> RemovedOrder:
     """Push a single row, and return it as it is stored then."""
-    RetryAfter.objects.all().delete()
+    ShopState.objects.all().delete()
     RemovedOrder.objects.all().delete()
     RemovedOrder.objects.create(shop="default", order_number=NUMBER, requested_via="delete")
 
@@ -301,5 +301,5 @@ def test_no_other_breaks_a_push(komfortkasse, answer):
         assert timedelta(0) < row.next_attempt_at - timezone.now() <= timedelta(hours=1)
     else:
         assert row.next_attempt_at is None
-    for pause in RetryAfter.objects.all():
-        assert pause.until - timezone.now() <= timedelta(hours=1)
+    for pause in ShopState.objects.all():
+        assert pause.paused_until - timezone.now() <= timedelta(hours=1)

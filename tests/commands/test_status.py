@@ -10,7 +10,7 @@ from django.db import DatabaseError, connection
 from django.utils import timezone, translation
 
 from komfortkasse_django.management.commands import komfortkasse_status
-from komfortkasse_django.models import RemovedOrder, RetryAfter
+from komfortkasse_django.models import RemovedOrder, ShopState
 
 pytestmark = pytest.mark.django_db
 
@@ -152,7 +152,7 @@ def test_last_success_is_a_removal():
 def test_what_nobody_sends_becomes_overdue(configure, shop):
     """A pause, a shop that is switched off, and one that was taken out of the settings."""
     configure(aliases={"default": {}, "off": {"ENABLED": False}})
-    RetryAfter.objects.create(shop="default", until=timezone.now() + timedelta(minutes=30))
+    ShopState.objects.create(shop="default", paused_until=timezone.now() + timedelta(minutes=30))
     row(due=61, shop=shop)
 
     code, told = status_json()
@@ -198,8 +198,8 @@ class TestText:
     def test_says_which_shops_are_left_alone(self, configure):
         configure(aliases={"busy": {}, "off": {"ENABLED": False}})
         until = timezone.now() + timedelta(minutes=30)
-        RetryAfter.objects.create(shop="busy", until=until)
-        RetryAfter.objects.create(shop="off", until=timezone.now())
+        ShopState.objects.create(shop="busy", paused_until=until)
+        ShopState.objects.create(shop="off", paused_until=timezone.now())
         row(shop="gone", due=1)
 
         _, written = status()
@@ -210,7 +210,7 @@ class TestText:
         assert gone == "gone: 1 pending: the shop gone is not in the settings any more"
 
     def test_no_longer_says_so_after_the_pause(self):
-        RetryAfter.objects.create(shop="default", until=timezone.now())
+        ShopState.objects.create(shop="default", paused_until=timezone.now())
 
         assert status()[1].endswith("default: no removals\n")
 

@@ -30,7 +30,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from komfortkasse_django.models import RemovedOrder, RetryAfter
+from komfortkasse_django.models import RemovedOrder, ShopState
 from komfortkasse_django.queue.pushing import push
 from komfortkasse_django.removals import remove
 from tests.settings import KOMFORTKASSE
@@ -160,7 +160,7 @@ class Shop(RuleBasedStateMachine):
         self.komfortkasse = Listener(self.stack.enter_context(requests_mock))
         self.stack.enter_context(mock.patch.object(timezone, "now", self.tick))
         Order.objects.update(replaces=None)
-        for model in (RemovedOrder, RetryAfter, Order, Event):
+        for model in (RemovedOrder, ShopState, Order, Event):
             model.objects.all()._raw_delete("default")
         self.events = [Event.objects.create().pk for _ in range(2)]
 
@@ -462,7 +462,7 @@ def is_due(row: RemovedOrder, now: datetime) -> bool:
 
 
 def silent_until() -> datetime | None:
-    return RetryAfter.objects.values_list("until", flat=True).first()
+    return ShopState.objects.values_list("paused_until", flat=True).first()
 
 
 def stored_orders() -> dict[int, Entry]:

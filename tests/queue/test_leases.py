@@ -199,7 +199,7 @@ def as_on_mysql(monkeypatch):
     """As on MySQL; returns how often a claim waited for another."""
     waits = []
     monkeypatch.setattr(connection, "vendor", "mysql")
-    monkeypatch.setattr(database, "time", SimpleNamespace(sleep=waits.append))
+    monkeypatch.setattr(leases, "time", SimpleNamespace(sleep=waits.append))
     return waits
 
 

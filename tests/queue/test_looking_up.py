@@ -6,8 +6,10 @@ import pytest
 from django.db import OperationalError
 
 from komfortkasse_django import orders
+from komfortkasse_django.database import DatabaseUnavailable
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.queue import pushing
+from komfortkasse_django.queue.backlog import Backlog
 from komfortkasse_django.queue.pushing import push
 from tests.shop.models import Order
 from tests.support.mirror import due
@@ -62,7 +64,7 @@ def test_that_fails_for_some(komfortkasse, configure, caplog):
     }
     assert caplog.text.count("Traceback") == 1
     assert caplog.messages == [
-        "Shop 'default': The shop's own code failed for 2 of 20 orders",
+        "Shop 'default': the shop's own code failed for 2 of 20 orders",
     ]
 
 
@@ -117,11 +119,11 @@ def test_with_a_router_that_fails_leaves_the_shop_alone(komfortkasse, monkeypatc
 def test_that_has_to_end_asks_no_more_for_fewer_orders(komfortkasse, fail, monkeypatch, time_is_up):
     asked = fail(ZeroDivisionError())
     if time_is_up:
-        monkeypatch.setattr(pushing.Run, "_patience", lambda run: time.monotonic() - 1)
+        monkeypatch.setattr(Backlog, "patience", lambda backlog: time.monotonic() - 1)
 
     result = push(should_stop=(lambda: False) if time_is_up else (lambda: len(asked) > 2))
 
-    assert asked == ([20] if time_is_up else [20, 10, 5])
+    assert asked == ([20] if time_is_up else [20, 1, 1])
     assert komfortkasse.numbers == []
     if time_is_up:  # or the same rows would keep all the others waiting, run after run
         assert "20 of 20" in result.stopped["default"]
@@ -133,7 +135,7 @@ def test_that_has_to_end_asks_no_more_for_fewer_orders(komfortkasse, fail, monke
 def test_whose_time_runs_out_gives_the_orders_back(komfortkasse, fail, monkeypatch):
     """They are not to blame for a budget that is spent."""
     fail(ZeroDivisionError())
-    monkeypatch.setattr(pushing.Run, "_patience", lambda run: time.monotonic() - 1)
+    monkeypatch.setattr(Backlog, "patience", lambda backlog: time.monotonic() - 1)
     looked_up = []
     in_use = orders.in_use
 
@@ -152,7 +154,7 @@ def test_whose_time_runs_out_gives_the_orders_back(komfortkasse, fail, monkeypat
 
 @pytest.mark.parametrize("when", range(1, 9))
 def test_is_never_left_out_for_what_is_sent(komfortkasse, configure, when):
-    """Whenever it is that ``should_stop`` says so, and were it but once."""
+    """Whenever ``should_stop`` says so, even if it says so only once."""
     configure(CONCURRENCY=1)
     asked = []
 
@@ -189,10 +191,8 @@ def test_that_takes_too_long_sends_nothing(komfortkasse, configure, monkeypatch,
 
 def test_without_a_database_keeps_no_other_shop_waiting(komfortkasse, configure, fail, monkeypatch):
     """That of a shop's orders may be down while that of the mirror is not."""
-    asked = fail(OperationalError("connection refused"))
+    asked = fail(DatabaseUnavailable("connection refused"))
     monkeypatch.setattr(orders, "database_of", lambda shop, **kwargs: "gone")
-    monkeypatch.setattr(pushing, "will_pass", lambda error, using: using == "gone")
-    monkeypatch.setattr(pushing, "patiently", lambda act, **kwargs: act())
     configure(aliases={"default": {}, "other": {}})
     due("other", shop="other")
 
@@ -204,9 +204,8 @@ def test_without_a_database_keeps_no_other_shop_waiting(komfortkasse, configure,
     assert komfortkasse.numbers == ["other"]
 
 
-def test_without_the_mirrors_database_asks_once(komfortkasse, fail, monkeypatch):
-    asked = fail(OperationalError("server closed the connection"))
-    monkeypatch.setattr(pushing, "will_pass", lambda error, using: using == "default")
+def test_without_the_mirrors_database_asks_once(komfortkasse, fail):
+    asked = fail(DatabaseUnavailable("server closed the connection"))
 
     with pytest.raises(OperationalError, match="server closed"):
         push()

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from komfortkasse_django.client import Client
 from komfortkasse_django.exceptions import AuthenticationFailed, InvalidRequest, OrderNotFound
-from komfortkasse_django.models import RemovedOrder, RetryAfter
+from komfortkasse_django.models import RemovedOrder, ShopState
 from komfortkasse_django.queue import leases, pushing
 from komfortkasse_django.queue.pushing import push
 from komfortkasse_django.removals import record
@@ -176,7 +176,7 @@ class TestOutcome:
             together.wait()
             raise AuthenticationFailed(f"for {number}", status=401)
 
-        monkeypatch.setattr(pushing.Client, "remove_order", remove_order)
+        monkeypatch.setattr(Client, "remove_order", remove_order)
 
         assert push().states == {"pending": 2}
         assert [record.levelname for record in caplog.records] == ["ERROR"]
@@ -225,7 +225,7 @@ class TestOutcome:
                 raise ZeroDivisionError("by the client")
             return OrderJSON.from_json(json.dumps(order_json(number)).encode())
 
-        monkeypatch.setattr(pushing.Client, "remove_order", remove_order)
+        monkeypatch.setattr(Client, "remove_order", remove_order)
 
         assert push().states == {"pending": 1, "removed": 1}
 
@@ -341,7 +341,7 @@ class TestRetryAfter:
 
         later = timezone.now() + timedelta(seconds=121)
         assert RemovedOrder.objects.due(later).count() == 4
-        RetryAfter.objects.update(until=timezone.now())
+        ShopState.objects.update(paused_until=timezone.now())
         RemovedOrder.objects.update(next_attempt_at=timezone.now())
         assert push().states == {"removed": 4}
 
@@ -373,13 +373,13 @@ class TestRetryAfter:
         assert 29 < seconds_until(row()) <= 60
 
     def test_again_moves_the_end(self, komfortkasse):
-        RetryAfter.objects.create(shop="default", until=timezone.now())
+        ShopState.objects.create(shop="default", paused_until=timezone.now())
         due("1001")
         komfortkasse.answer = error(503, "maintenance", **{"Retry-After": "60"})
 
         push()
 
-        assert RetryAfter.objects.get().until > timezone.now() + timedelta(seconds=50)
+        assert ShopState.objects.get().paused_until > timezone.now() + timedelta(seconds=50)
 
     @pytest.mark.parametrize("meanwhile", ["locked", "told to another worker"])
     def test_is_kept_to_whatever_happens_meanwhile(self, komfortkasse, meanwhile):
@@ -395,14 +395,14 @@ class TestRetryAfter:
                     error = OperationalError()
                     error.__cause__ = Exception(1205, "Lock wait timeout exceeded")
                     raise error
-                RetryAfter.objects.create(shop="default", until=timezone.now() + HOUR)
+                ShopState.objects.create(shop="default", paused_until=timezone.now() + HOUR)
             return result
 
         with connection.execute_wrapper(happen):
             assert push().states == {"pending": 1}
 
         assert happened == [meanwhile]
-        assert RetryAfter.objects.get().until > timezone.now() + timedelta(seconds=50)
+        assert ShopState.objects.get().paused_until > timezone.now() + timedelta(seconds=50)
 
 
 class TestBackoff:
@@ -609,7 +609,7 @@ class TestWorker:
             seen.append((threading.current_thread(), ours.in_atomic_block))
             return OrderJSON.from_json(json.dumps(order_json(number)).encode())
 
-        monkeypatch.setattr(pushing.Client, "remove_order", remove_order)
+        monkeypatch.setattr(Client, "remove_order", remove_order)
         push()
 
         [(thread, is_in_transaction)] = seen
@@ -658,7 +658,7 @@ class TestWorker:
                 failed.set()
                 raise ZeroDivisionError
 
-        monkeypatch.setattr(pushing.Client, "remove_order", remove_order)
+        monkeypatch.setattr(Client, "remove_order", remove_order)
 
         with pytest.raises(ZeroDivisionError):
             push(on_settled=fail_after_the_first)
@@ -798,13 +798,13 @@ class TestWorker:
     def test_a_pause_of_an_hour_holds_also_where_the_clock_lags(self, komfortkasse):
         due("1001")
         later = timezone.now() + HOUR + timedelta(minutes=5)
-        RetryAfter.objects.create(shop="default", until=later)
+        ShopState.objects.create(shop="default", paused_until=later)
 
         assert push().total == 0
 
     def test_a_pause_of_a_wrong_clock_is_none(self, komfortkasse):
         due("1001")
         later = timezone.now() + 2 * HOUR + timedelta(minutes=5)
-        RetryAfter.objects.create(shop="default", until=later)
+        ShopState.objects.create(shop="default", paused_until=later)
 
         assert push().states == {"removed": 1}

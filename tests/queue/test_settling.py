@@ -8,7 +8,8 @@ import pytest
 
 from komfortkasse_django.client import Client
 from komfortkasse_django.models import RemovedOrder
-from komfortkasse_django.queue import pushing
+from komfortkasse_django.queue import backlog, leases, pushing
+from komfortkasse_django.queue.backlog import LEASE_MARGIN
 from komfortkasse_django.queue.pushing import push
 from tests.support.mirror import due, numbers
 
@@ -82,7 +83,7 @@ def test_waits_for_the_database_as_long_as_a_lease_allows(komfortkasse, configur
     configure(CONCURRENCY=1)
     due("1001", "1002")
     patience = []
-    settle = pushing.settle
+    settle = leases.settle
 
     def settle_and_tell(held, *, using, until):
         if held:
@@ -90,32 +91,33 @@ def test_waits_for_the_database_as_long_as_a_lease_allows(komfortkasse, configur
         return settle(held, using=using, until=until)
 
     monkeypatch.setattr(pushing, "settle", settle_and_tell)
+    monkeypatch.setattr(backlog, "settle", settle_and_tell)
 
     push(should_stop=lambda: bool(komfortkasse.numbers))
 
     assert komfortkasse.numbers == ["1001"]
     assert RemovedOrder.objects.due().get().order_number == "1002"
     assert len(patience) == 2
-    assert all(pushing._LEASE_MARGIN - 1 < seconds <= pushing._LEASE_MARGIN for seconds in patience)
+    assert all(LEASE_MARGIN - 1 < seconds <= LEASE_MARGIN for seconds in patience)
 
 
 def test_goes_on_after_an_answer_that_took_as_long_as_a_lease(
     komfortkasse, before, configure, monkeypatch
 ):
     """What was claimed with it is too late then, and is claimed again."""
-    monkeypatch.setattr(pushing, "_LEASE_CALLS", 2)
+    monkeypatch.setattr(backlog, "_LEASE_CALLS", 2)
     monkeypatch.setattr(pushing, "_CLAIMS_PER_CALL", 4)
     configure(CONCURRENCY=1, DEADLINE=0.2)
     due("1001", "1002", "1003", "1004")
     before(lambda number: time.sleep(0.4) if number == "1001" else None)
-    claim, claimed = pushing.claim, []
+    claim, claimed = backlog.claim, []
 
     def claim_and_tell(*args, **kwargs):
         leases, more = claim(*args, **kwargs)
         claimed.append(len(leases))
         return leases, more
 
-    monkeypatch.setattr(pushing, "claim", claim_and_tell)
+    monkeypatch.setattr(backlog, "claim", claim_and_tell)
 
     result = push()
 

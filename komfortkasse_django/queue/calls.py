@@ -1,0 +1,150 @@
+"""The calls of one push for one shop: threads that do HTTP and nothing else."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from komfortkasse_django.client import Client
+from komfortkasse_django.conf import Shop
+from komfortkasse_django.exceptions import AuthenticationFailed
+from komfortkasse_django.queue.breaker import STOP_AFTER, is_failure, stops_at_once
+from komfortkasse_django.queue.leases import Lease
+from komfortkasse_django.schema import Order
+
+if TYPE_CHECKING:
+    from queue import SimpleQueue
+
+
+@dataclass
+class Limits:
+    """What one push may do, for all of its shops together."""
+
+    rows: int
+    """How many rows may still be claimed."""
+    ends_at: float
+    """A time of the monotonic clock, in seconds."""
+    should_stop: Callable[[], bool]
+    last_start: float = field(init=False)
+    was_reached: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        # A call that would soon be cut off is not worth its attempt.
+        self.last_start = self.ends_at - min(1.0, (self.ends_at - time.monotonic()) / 2)
+
+    def are_reached(self) -> bool:
+        """Whether no more calls may be started."""
+        # Only ever set: what was skipped once, such as a look-up, must not be sent later.
+        if time.monotonic() >= self.last_start or self.should_stop():
+            self.was_reached = True
+        return self.was_reached
+
+
+@dataclass(eq=False)
+class Call:
+    """The removal of one order number, and all the rows that ask for it."""
+
+    calls: "Calls"
+    number: str
+    leases: list[Lease]
+    send_by: float
+    """A time of the monotonic clock, in seconds; after it, the leases may end too early."""
+    order: Order | None = None
+    error: BaseException | None = None
+
+    @property
+    def was_sent(self) -> bool:
+        """Whether Komfortkasse was asked."""
+        return self.order is not None or self.error is not None
+
+    @property
+    def was_fresh(self) -> bool:
+        """Whether no row had ever been tried before."""
+        return all(lease.row.attempts == 1 for lease in self.leases)
+
+
+class Calls:
+    """Started calls come back on ``answers``, which all shops of a push share.
+
+    After ``STOP_AFTER`` failures in a row, or an error after which no other call makes sense, no
+    call that waits for a thread is made any more: they come back unsent, until ``resume``.
+    """
+
+    def __init__(self, shop: Shop, limits: Limits, answers: "SimpleQueue[Call]") -> None:
+        self.in_flight = 0
+        self.failures = 0
+        self.is_halted = False
+        self._shop = shop
+        self.limits = limits
+        self._answers = answers
+        self._lock = Lock()
+        self._executor = ThreadPoolExecutor(shop.concurrency)
+        self._client: Client | None = None
+
+    def connect(self) -> None:
+        """Ask for the API key, once a push.
+
+        Raises ``AuthenticationFailed`` where a callable ``API_KEY`` gives none, and ``ValueError``
+        for other settings that cannot be used.
+        """
+        if self._client is None:
+            self._client = Client(
+                api_key=_api_key_of(self._shop),
+                api_url=self._shop.api_url,
+                deadline=self._shop.deadline,
+            )
+
+    def start(self, call: Call) -> None:
+        """Make the call in a thread, as soon as one is free."""
+        self.in_flight += 1
+        self._executor.submit(self._make, call)
+
+    def resume(self) -> None:
+        """Make calls again."""
+        self.failures = 0
+        self.is_halted = False
+
+    def halt(self) -> None:
+        """Make no more calls."""
+        self.is_halted = True
+
+    def end(self) -> None:
+        """Wait for the calls that were made already, and make no others."""
+        self.halt()
+        self._executor.shutdown()
+
+    def _make(self, call: Call) -> None:
+        now = time.monotonic()
+        try:
+            if not (self.is_halted or now > call.send_by or self.limits.are_reached()):
+                assert self._client is not None  # noqa: S101 - see connect()
+                deadline = min(self._shop.deadline, self.limits.ends_at - now)
+                call.order = self._client.remove_order(call.number, deadline=deadline)
+        except BaseException as error:  # noqa: BLE001 - raised in the thread that waits for it
+            call.error = error
+        # Judged here, before this or another thread makes the next call.
+        self._judge(call)
+        self._answers.put(call)
+
+    def _judge(self, call: Call) -> None:
+        with self._lock:
+            if is_failure(call.error):
+                self.failures += 1
+                if self.failures >= STOP_AFTER or stops_at_once(call.error):
+                    self.is_halted = True
+            elif call.was_sent:
+                self.failures = 0
+
+
+def _api_key_of(shop: Shop) -> str:
+    key = shop.api_key
+    if not callable(key):
+        return key
+    try:
+        return key()
+    except Exception as error:  # noqa: BLE001 - raised again
+        # Not its text and frames, which may hold the key.
+        name = type(error).__name__
+    raise AuthenticationFailed(f"The function in API_KEY raised {name}; it has to return the key")

@@ -1,0 +1,65 @@
+"""Which of the numbers that are about to be removed are alive in the shop again."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from komfortkasse_django import orders
+from komfortkasse_django.conf import Shop
+from komfortkasse_django.database import DatabaseUnavailable, patiently
+
+logger = logging.getLogger("komfortkasse_django")
+
+_MOST_ERRORS = 10  # orders looked up one by one in vain, before the rest is not looked up
+
+
+def look_up(
+    shop: Shop,
+    numbers: Sequence[str],
+    *,
+    using: str,
+    until: float,
+    should_stop: Callable[[], bool],
+) -> tuple[set[str], dict[str, Exception]]:
+    """Those of ``numbers`` that are alive in the database ``using``, and why others are unclear.
+
+    ``until`` is a time of the monotonic clock, in seconds. Raises ``DatabaseUnavailable``. What the
+    shop's own code raises is returned.
+    """
+
+    def ask(some: Sequence[str]) -> set[str]:
+        return patiently(
+            lambda: orders.in_use(shop, some, using=using),
+            using=using,
+            until=until,
+            should_stop=should_stop,
+        )
+
+    try:
+        return ask(numbers), {}
+    except DatabaseUnavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - the shop's own code; logged below
+        last_error = error
+    # One by one, or the bad ones would keep all the others waiting.
+    alive: set[str] = set()
+    errors: dict[str, Exception] = {}
+    for number in numbers:
+        if len(errors) >= _MOST_ERRORS or time.monotonic() > until:
+            errors[number] = last_error
+            continue
+        try:
+            alive |= ask([number])
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - the shop's own code; logged below
+            errors[number] = last_error = error
+    if errors:
+        logger.error(
+            "Shop %r: the shop's own code failed for %d of %d orders",
+            shop.alias,
+            len(errors),
+            len(numbers),
+            exc_info=last_error,
+        )
+    return alive, errors

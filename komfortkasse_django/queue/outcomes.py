@@ -1,0 +1,129 @@
+"""What an answer, or its absence, makes of a row. Nothing here touches network or database."""
+
+import logging
+import random
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Context, Decimal
+
+from django.dispatch import Signal
+from django.utils import timezone
+
+from komfortkasse_django.exceptions import (
+    InvalidRequest,
+    KomfortkasseError,
+    OrderNotFound,
+    ServiceUnavailable,
+)
+from komfortkasse_django.models import RemovedOrder, get_field
+from komfortkasse_django.schema import Order
+from komfortkasse_django.signals import order_removed, removal_failed
+
+logger = logging.getLogger("komfortkasse_django")
+
+State = RemovedOrder.State
+
+FIRST_RETRY, LONGEST_RETRY = 60.0, 3600.0
+"""Seconds to wait after the first failed attempt, and at most."""
+
+_AMOUNT = Context(prec=get_field("amount").max_digits, traps=[])  # type: ignore[attr-defined]
+
+Announcement = tuple[Signal, dict[str, object]] | None
+"""The signal to send once the row is saved, and its arguments."""
+
+
+def store_order(row: RemovedOrder, order: Order) -> Announcement:
+    """Komfortkasse has removed the order."""
+    finish(row, State.REMOVED)
+    row.payment_status = _storable(order.payment_status, "payment_status")
+    row.reference_number = _storable(order.reference_number, "reference_number")
+    row.currency = _storable(order.currency, "currency")
+    row.amount = _amount(order.amount)
+    row.amount_paid = _amount(order.amount_paid)
+    return order_removed, {"order": order}
+
+
+def store_error(
+    row: RemovedOrder, error: Exception, unknown_retries: Sequence[float]
+) -> Announcement:
+    """Komfortkasse has not removed the order, for this reason.
+
+    An order that Komfortkasse did not know is asked for again after each of ``unknown_retries``, in
+    seconds. Asking again never makes that worse: trouble on the way leaves it unknown.
+    """
+    if isinstance(error, OrderNotFound):
+        _store_unknown(row, unknown_retries)
+        return None
+    row.last_error = str(error)
+    if isinstance(error, InvalidRequest) and row.state == State.PENDING:
+        row.state = State.FAILED
+        row.error_code = error.code
+        row.next_attempt_at = None
+        logger.error("Komfortkasse refused to remove order %s: %s", row, error)
+        return removal_failed, {"error": error}
+    if isinstance(error, KomfortkasseError):
+        row.error_code = error.code
+    else:
+        row.error_code = "unforeseen"
+        row.last_error = f"Unforeseen {type(error).__name__}: {error}"
+        logger.error("Removing order %s failed unexpectedly", row, exc_info=error)
+    postpone(row, error.retry_after if isinstance(error, ServiceUnavailable) else None)
+    return None
+
+
+def store_lookup_error(row: RemovedOrder, error: Exception) -> None:
+    """The shop's own code could not say whether an order with this number is alive."""
+    row.error_code = "shop_code"
+    row.last_error = f"The shop's own code failed: {type(error).__name__}"
+    postpone(row)
+
+
+def finish(row: RemovedOrder, state: State) -> None:
+    """Nothing is left to be sent."""
+    row.state = state
+    row.error_code = row.last_error = ""
+    row.next_attempt_at = None
+    row.finished_at = timezone.now()
+
+
+def postpone(row: RemovedOrder, seconds: float | None = None) -> None:
+    """Try again after ``seconds``, or after twice as long as the last time."""
+    if not seconds:
+        longest = min(FIRST_RETRY * 2 ** min(row.attempts - 1, 10), LONGEST_RETRY)
+        # Jitter, or all the rows of an outage would come back in one moment.
+        seconds = random.uniform(longest / 2, longest)  # noqa: S311
+    row.next_attempt_at = timezone.now() + timedelta(seconds=min(seconds, LONGEST_RETRY))
+
+
+def _store_unknown(row: RemovedOrder, retries: Sequence[float]) -> None:
+    known_as_unknown_since = row.finished_at if row.state == State.UNKNOWN else None
+    finish(row, State.UNKNOWN)
+    row.finished_at = known_as_unknown_since or row.finished_at
+    row.next_attempt_at = _next_retry(row.finished_at or timezone.now(), retries)
+
+
+def _next_retry(since: datetime, retries: Sequence[float]) -> datetime | None:
+    """The first of ``retries``, each counted from the one before, that is still ahead."""
+    at = since
+    for seconds in retries:
+        at += timedelta(seconds=seconds)
+        if at > timezone.now():
+            return at
+    return None
+
+
+def _storable(text: str | None, name: str) -> str:
+    """``text``, or nothing where the column could not hold it as it is."""
+    limit = get_field(name).max_length
+    if text is None or (limit and len(text) > limit):
+        return ""
+    return str(text)
+
+
+def _amount(value: Decimal | None) -> Decimal | None:
+    """``value`` to the cent, or nothing where the column could not hold it."""
+    if value is None:
+        return None
+    # In a context of its own: the shop's may be narrower, and what is rounded may be wider.
+    cents = value.quantize(Decimal("0.01"), context=_AMOUNT)
+    return None if cents.is_nan() else cents
