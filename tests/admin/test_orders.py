@@ -21,10 +21,10 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
-from komfortkasse_django import order_admin
 from komfortkasse_django.admin import OrderAdminMixin
+from komfortkasse_django.admin import orders as order_admin
+from komfortkasse_django.admin.confirmation import Selection
 from komfortkasse_django.models import RemovedOrder
-from komfortkasse_django.selections import Selection
 from tests.shop.admin import ArchivedOrderAdmin, OrderAdmin, staff_site
 from tests.shop.models import ArchivedOrder, Customer, GiftOrder, IntegerOrder, Order
 from tests.support.komfortkasse import error
@@ -781,7 +781,7 @@ class TestCheck:
             KOMFORTKASSE={{"default": {{"API_KEY": "key", "ORDER_MODEL": "shop.Order"}}}},
         )
         django.setup()
-        from komfortkasse_django.order_admin import check_attached
+        from komfortkasse_django.admin.orders import check_attached
 
         print(sorted(message.msg.split()[0] for message in check_attached()))
         if "komfortkasse_django.W002" in str(django.core.checks.run_checks()):

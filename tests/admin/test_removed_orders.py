@@ -15,12 +15,13 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone, translation
 
-from komfortkasse_django import admin_messages, overview
-from komfortkasse_django.admin import BoundedPaginator
+from komfortkasse_django.admin import actions as admin_messages
+from komfortkasse_django.admin.removed_orders import BoundedPaginator
 from komfortkasse_django.conf import shops
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet, RetryAfter
+from komfortkasse_django.reports import status as overview
+from komfortkasse_django.reports.wording import describe, summarize
 from komfortkasse_django.schema import PaymentStatus
-from komfortkasse_django.summaries import describe, summarize
 from tests.shop.models import Order
 from tests.support.komfortkasse import error
 from tests.support.staff import make_staff, message
@@ -818,7 +819,7 @@ class TestTryAgain:
     def test_what_cannot_be_told_has_happened_all_the_same(
         self, staff, make, komfortkasse, monkeypatch, caplog
     ):
-        monkeypatch.setattr("komfortkasse_django.admin_messages.describe", None)
+        monkeypatch.setattr("komfortkasse_django.admin.actions.describe", None)
 
         done = staff.post(url("try_again", make(state="failed")))
 
@@ -1025,8 +1026,8 @@ class TestSecurity:
     @pytest.mark.parametrize(
         ("broken", "method", "page"),
         [
-            ("komfortkasse_django.admin.obstacle", "get", "changelist"),
-            ("komfortkasse_django.summaries.shops", "get", "change"),
+            ("komfortkasse_django.admin.removed_orders.obstacle", "get", "changelist"),
+            ("komfortkasse_django.reports.wording.shops", "get", "change"),
             ("django.contrib.admin.models.LogEntry.objects.log_actions", "post", "try_again"),
         ],
     )
