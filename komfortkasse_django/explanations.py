@@ -6,11 +6,11 @@ from datetime import datetime
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from komfortkasse_django.admin.markup import exact_time, money
 from komfortkasse_django.ages import ahead
-from komfortkasse_django.markup import exact_time, money
 from komfortkasse_django.models import CONFIRMED_WITHIN, RemovedOrder
-from komfortkasse_django.summaries import obstacle
-from komfortkasse_django.troubles import trouble_of
+from komfortkasse_django.reports.reasons import trouble_of
+from komfortkasse_django.reports.wording import obstacle
 
 State = RemovedOrder.State
 

@@ -14,8 +14,8 @@ from docutils import nodes
 from komfortkasse_django import checks
 from komfortkasse_django.conf import Shop
 from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.reports.reasons import TROUBLES
 from komfortkasse_django.schema import PaymentStatus
-from komfortkasse_django.troubles import TROUBLES
 from tests.support.readme import README, document, recipe, recipes, section
 
 ROOT = Path(__file__).parents[2]

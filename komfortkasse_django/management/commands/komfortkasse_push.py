@@ -26,7 +26,7 @@ from komfortkasse_django.management.arguments import (
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
 from komfortkasse_django.queue import pushing
 from komfortkasse_django.queue.pushing import PushResult
-from komfortkasse_django.summaries import obstacle, summarize
+from komfortkasse_django.reports.wording import obstacle, summarize
 
 logger = logging.getLogger("komfortkasse_django")
 

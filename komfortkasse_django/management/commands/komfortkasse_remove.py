@@ -15,7 +15,7 @@ from komfortkasse_django.conf import shops
 from komfortkasse_django.management.arguments import add_shop
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.queue import pushing
-from komfortkasse_django.summaries import summarize
+from komfortkasse_django.reports.wording import summarize
 
 
 class Command(BaseCommand):

@@ -18,8 +18,8 @@ from django.utils.translation import ngettext, npgettext, pgettext
 from komfortkasse_django.conf import shops
 from komfortkasse_django.management.arguments import add_database, positive_integer
 from komfortkasse_django.models import OVERDUE_AFTER, RemovedOrder
-from komfortkasse_django.overview import pauses
-from komfortkasse_django.summaries import obstacle
+from komfortkasse_django.reports.status import pauses
+from komfortkasse_django.reports.wording import obstacle
 
 State = RemovedOrder.State
 

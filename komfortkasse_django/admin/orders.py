@@ -26,12 +26,13 @@ from django.utils.html import format_html
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from komfortkasse_django import markup, removals
-from komfortkasse_django.admin_messages import report
+from komfortkasse_django import removals
+from komfortkasse_django.admin import markup
+from komfortkasse_django.admin.actions import report
+from komfortkasse_django.admin.confirmation import Selection, examine, shops_of
 from komfortkasse_django.conf import concrete, enabled_shops
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.orders import for_write
-from komfortkasse_django.selections import Selection, examine, shops_of
 
 if TYPE_CHECKING:
     _Base = admin.ModelAdmin[Any]

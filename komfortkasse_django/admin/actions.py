@@ -7,8 +7,8 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from komfortkasse_django.models import RemovedOrder
-from komfortkasse_django.overview import pauses
-from komfortkasse_django.summaries import describe
+from komfortkasse_django.reports.status import pauses
+from komfortkasse_django.reports.wording import describe
 
 _CHUNK = 1000  # rows a query
 

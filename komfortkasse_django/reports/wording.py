@@ -13,7 +13,7 @@ from django.utils.translation import ngettext, npgettext, pgettext
 from komfortkasse_django.ages import ahead
 from komfortkasse_django.conf import shops
 from komfortkasse_django.models import RemovedOrder
-from komfortkasse_django.troubles import trouble_of
+from komfortkasse_django.reports.reasons import trouble_of
 
 
 def summarize(states: Mapping[str, int]) -> str:

@@ -29,21 +29,22 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext, npgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from komfortkasse_django import explanations, markup, overview
-from komfortkasse_django.admin_filters import (
+from komfortkasse_django import explanations
+from komfortkasse_django.admin import markup
+from komfortkasse_django.admin.actions import report
+from komfortkasse_django.admin.changelist import (
     PaymentStatusFilter,
     ReceivedFilter,
     RequestedViaFilter,
     ShopFilter,
     StateFilter,
 )
-from komfortkasse_django.admin_messages import report
 from komfortkasse_django.conf import enabled_shops, shops
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
-from komfortkasse_django.order_admin import OrderAdminMixin
 from komfortkasse_django.queue.delivery import deliver_on_commit
-from komfortkasse_django.summaries import obstacle
-from komfortkasse_django.troubles import trouble_of
+from komfortkasse_django.reports import status as overview
+from komfortkasse_django.reports.reasons import trouble_of
+from komfortkasse_django.reports.wording import obstacle
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -54,8 +55,6 @@ if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[RemovedOrder]
 else:
     ModelAdmin = admin.ModelAdmin
-
-__all__ = ["OrderAdminMixin", "RemovedOrderAdmin"]
 
 State = RemovedOrder.State
 

@@ -7,8 +7,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import pgettext_lazy
 
+from komfortkasse_django.admin.markup import payment_statuses
 from komfortkasse_django.conf import shops
-from komfortkasse_django.markup import payment_statuses
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
 
 if TYPE_CHECKING:

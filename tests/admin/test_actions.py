@@ -1,0 +1,312 @@
+"""The actions of the admin, on orders and on the mirror: record, log, deliver and tell."""
+
+import pytest
+from django.contrib.admin.models import CHANGE, LogEntry, LogEntryManager
+from django.db import connection, transaction
+from django.test import Client
+from django.urls import reverse
+
+from komfortkasse_django.admin import actions as admin_messages
+from komfortkasse_django.admin import orders as order_admin
+from komfortkasse_django.admin.removed_orders import BoundedPaginator
+from komfortkasse_django.models import RemovedOrder, ShopState
+from tests.shop.models import Order
+from tests.support.komfortkasse import error
+from tests.support.mirror_pages import LIST, ahead, text, url
+from tests.support.order_pages import confirm, removal_url
+from tests.support.routers import MirrorElsewhere
+from tests.support.staff import message
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
+
+
+class TestRemoveOrders:
+    @pytest.mark.parametrize(
+        "case",
+        [
+            (error(404), "success", "1 unknown to Komfortkasse"),
+            (error(400, "no"), "error", "1 refused by Komfortkasse"),
+            (
+                ConnectionError(),
+                "warning",
+                "1 will be tried again in less than a minute: no connection",
+            ),
+            (
+                error(503),
+                "warning",
+                (
+                    "1 will be tried again in less than a minute:"
+                    " Komfortkasse is out of order or overloaded"
+                ),
+            ),
+        ],
+    )
+    def test_are_told_in_plain_words(self, clerk, order, komfortkasse, case):
+        komfortkasse.answer, level, expected = case
+
+        done = confirm(clerk, clerk.get(removal_url(order)))
+
+        assert message(done) == (level, f"Komfortkasse: {expected}.")
+        assert Order.objects.exists()
+
+    def test_with_requests_that_are_transactions(self, clerk, order, komfortkasse, monkeypatch):
+        """What is told is known only after the view has ended."""
+        monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+
+        done = confirm(clerk, clerk.get(removal_url(order)))
+
+        assert komfortkasse.numbers == ["1001"]
+        assert message(done) == ("success", "Komfortkasse: 1 removed.")
+
+    def test_what_cannot_be_logged_is_not_removed(self, clerk, order, komfortkasse, monkeypatch):
+        def broken(*args, **kwargs):
+            raise RuntimeError
+
+        page = clerk.get(removal_url(order))
+        monkeypatch.setattr(LogEntry.objects.__class__, "log_actions", broken)
+
+        with pytest.raises(RuntimeError):
+            confirm(clerk, page)
+
+        assert not RemovedOrder.objects.exists()
+        assert komfortkasse.numbers == []
+
+    def test_what_cannot_be_told_has_happened_all_the_same(
+        self, clerk, order, komfortkasse, monkeypatch, caplog
+    ):
+        monkeypatch.setattr(order_admin, "report", None)
+
+        done = confirm(clerk, clerk.get(removal_url(order)))
+
+        assert done.status_code == 302
+        assert komfortkasse.numbers == ["1001"]
+        assert "_remove.<locals>.tell" in caplog.text
+
+    @pytest.mark.django_db(transaction=True, databases=["default", "other"])
+    def test_with_a_mirror_elsewhere(self, clerk, order, komfortkasse, settings):
+        settings.DATABASE_ROUTERS = [MirrorElsewhere()]
+
+        done = confirm(clerk, clerk.get(removal_url(order)))
+
+        assert message(done) == ("success", "Komfortkasse: 1 removal is recorded.")
+        assert RemovedOrder.objects.using("other").get().state == "removed"
+
+
+class TestTryAgain:
+    def post(self, client: Client, *rows: RemovedOrder):
+        keys = [row.pk for row in rows]
+        return client.post(reverse(LIST), {"action": "try_again", "_selected_action": keys})
+
+    def test_a_single_one_from_its_page(self, staff, make, komfortkasse):
+        row = make(state="failed", last_error="Komfortkasse rejects the request (HTTP 400: no)")
+        other = make(order_number="1002", state="failed", next_attempt_at=None)
+        page = text(staff.get(url("change", row)))
+        assert f'<form method="post" action="{url("try_again", row)}"' in page
+        assert "csrfmiddlewaretoken" in page
+
+        done = staff.post(url("try_again", row))
+
+        assert done.url == url("change", row)
+        assert message(done) == ("success", "Komfortkasse: 1 removed.")
+        other.refresh_from_db()
+        assert (other.state, other.next_attempt_at) == ("failed", None)
+        row.refresh_from_db()
+        assert (row.state, row.last_error) == ("removed", "")
+        [entry] = LogEntry.objects.all()
+        assert entry.action_flag == CHANGE
+        assert entry.get_edited_object() == row
+        assert "Tried again to remove it." in text(staff.get(url("history", row)))
+
+    def test_several_from_the_list_with_the_result_in_plain_words(self, staff, make, komfortkasse):
+        komfortkasse.answers = {
+            "1004": error(404),
+            "1005": ConnectionError("down"),
+            "1006": error(400, "no"),
+        }
+        rows = [
+            make(order_number=str(number), state=state, next_attempt_at=ahead(hours=1))
+            for number, state in [
+                (1001, "pending"),
+                (1002, "pending"),
+                (1003, "failed"),
+                (1004, "pending"),
+                (1005, "pending"),
+                (1006, "failed"),
+            ]
+        ]
+        RemovedOrder.objects.filter(state="failed").update(next_attempt_at=None)
+
+        done = self.post(staff, *rows)
+
+        assert done.url == reverse(LIST)
+        assert message(done) == (
+            "error",
+            (
+                "Komfortkasse: 3 removed, 1 unknown to Komfortkasse, 1 refused by Komfortkasse,"
+                " 1 will be tried again in less than a minute: no connection."
+            ),
+        )
+
+    def test_each_shop_has_its_own_budget(self, staff, make, configure, komfortkasse):
+        configure(aliases={"a": {}, "b": {"REQUEST_BUDGET": 0}})
+        rows = [make(state="pending", shop=alias, order_number=alias) for alias in ("a", "b")]
+
+        self.post(staff, *rows)
+
+        assert komfortkasse.numbers == ["a"]
+        assert RemovedOrder.objects.due().count() == 1
+
+    def test_not_while_a_transaction_is_open_on_another_database(self, staff, make, komfortkasse):
+        """As with ATOMIC_REQUESTS on two: it must not wait for Komfortkasse."""
+        row = make(state="failed")
+
+        with transaction.atomic("other"):
+            done = self.post(staff, row)
+
+        assert komfortkasse.numbers == []
+        assert message(done) == ("warning", "Komfortkasse: 1 is still to be sent.")
+
+    @pytest.mark.parametrize("action", ["try_again", "delete_selected"])
+    def test_all_of_more_than_are_counted_are_left_alone(
+        self, staff, make, monkeypatch, komfortkasse, action
+    ):
+        monkeypatch.setattr(BoundedPaginator, "MOST", 3)
+        rows = [make(state="failed", next_attempt_at=None) for _ in range(4)]
+        data = {"action": action, "select_across": "1", "_selected_action": [rows[0].pk]}
+
+        done = staff.post(reverse(LIST), data)
+
+        assert message(done) == (
+            "error",
+            "There are more than 3 of them. Use the filters to select fewer.",
+        )
+        assert RemovedOrder.objects.failed().count() == 4
+        rows[0].delete()
+        staff.get(reverse(LIST))
+        if action == "try_again":
+            assert message(staff.post(reverse(LIST), data)) == (
+                "success",
+                "Komfortkasse: 3 removed.",
+            )
+
+    def test_finished_ones_are_left_alone(self, staff, make, komfortkasse):
+        rows = [make(state=state) for state in ("removed", "unknown", "superseded")]
+
+        done = self.post(staff, *rows)
+
+        assert message(done) == ("success", "Komfortkasse: nothing to do.")
+        assert komfortkasse.numbers == []
+        assert not LogEntry.objects.exists()
+        for row in rows:
+            assert "Try again" not in text(staff.get(url("change", row)))
+            staff.post(url("try_again", row))
+        assert komfortkasse.numbers == []
+
+    def test_only_the_selected_ones(self, staff, make, komfortkasse):
+        row = make(order_number="1001", state="failed")
+        make(order_number="1002", state="failed")
+        make(order_number="1003", state="pending")
+
+        self.post(staff, row)
+
+        assert komfortkasse.numbers == ["1001"]
+
+    def test_all_pages_of_a_filter(self, staff, make, komfortkasse):
+        rows = [make(order_number=str(number), state="failed") for number in range(5)]
+        make(order_number="pending", state="pending")
+
+        staff.post(
+            reverse(LIST) + "?state=failed",
+            {"action": "try_again", "_selected_action": rows[0].pk, "select_across": "1"},
+        )
+
+        assert sorted(komfortkasse.numbers) == ["0", "1", "2", "3", "4"]
+
+    def test_within_the_budget(self, staff, make, komfortkasse, configure):
+        configure(REQUEST_BUDGET=0)
+        rows = [make(state="failed"), make(state="failed")]
+
+        done = self.post(staff, *rows)
+
+        assert komfortkasse.numbers == []
+        assert message(done) == ("warning", "Komfortkasse: 2 are still to be sent.")
+        assert RemovedOrder.objects.due().count() == 2
+
+    def test_keeps_to_the_pause_that_komfortkasse_asked_for(self, staff, make, komfortkasse):
+        ShopState.objects.create(shop="default", paused_until=ahead(minutes=5))
+
+        level, told = message(staff.post(url("try_again", make(state="failed"))))
+
+        assert komfortkasse.numbers == []
+        assert level == "warning"
+        assert told.startswith(
+            "Komfortkasse: 1 is still to be sent: Komfortkasse asked for a pause"
+        )
+
+    def test_that_cannot_be_logged_is_not_tried(self, staff, make, komfortkasse, monkeypatch):
+        row = make(state="failed", next_attempt_at=None)
+        monkeypatch.setattr(LogEntryManager, "log_actions", lambda *args: {}["no log"])
+
+        with pytest.raises(KeyError):
+            staff.post(url("try_again", row))
+
+        assert RemovedOrder.objects.failed().get() == row
+        assert komfortkasse.numbers == []
+
+    def test_of_a_shop_that_is_not_in_the_settings_any_more(self, staff, make, komfortkasse):
+        done = self.post(staff, make(shop="gone", state="failed"), make(state="pending"))
+
+        assert komfortkasse.numbers == ["1001"]
+        assert message(done) == (
+            "warning",
+            (
+                "Komfortkasse: 1 removed, 1 is still to be sent: the shop gone is not in the"
+                " settings any more."
+            ),
+        )
+
+    def test_several_that_wait(self, staff, make, komfortkasse):
+        komfortkasse.answer = ConnectionError("down")
+        rows = [make(order_number=str(number), state="pending") for number in range(2)]
+
+        assert message(self.post(staff, *rows)) == (
+            "warning",
+            "Komfortkasse: 2 will be tried again, the first in less than a minute: no connection.",
+        )
+
+    def test_what_was_not_reached_is_told_apart(self, staff, make, configure):
+        configure(REQUEST_BUDGET=0)
+        row = make(state="failed", last_error="Komfortkasse rejects the request (HTTP 400: no)")
+
+        assert message(self.post(staff, row))[1] == "Komfortkasse: 1 is still to be sent."
+
+    def test_what_cannot_be_told_has_happened_all_the_same(
+        self, staff, make, komfortkasse, monkeypatch, caplog
+    ):
+        monkeypatch.setattr("komfortkasse_django.admin.actions.describe", None)
+
+        done = staff.post(url("try_again", make(state="failed")))
+
+        assert done.status_code == 302
+        assert komfortkasse.numbers == ["1001"]
+        assert "_try_again.<locals>.tell" in caplog.text
+
+    def test_with_requests_that_are_transactions(self, staff, make, komfortkasse, monkeypatch):
+        monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+
+        done = staff.post(url("try_again", make(state="failed")))
+
+        assert message(done) == ("success", "Komfortkasse: 1 removed.")
+
+    def test_a_large_selection_is_read_in_chunks(self, staff, make, configure, monkeypatch):
+        monkeypatch.setattr(admin_messages, "_CHUNK", 2)
+        configure(REQUEST_BUDGET=0)
+        rows = [make(state="failed") for _ in range(5)]
+
+        assert "5 are still to be sent" in message(self.post(staff, *rows))[1]
+
+    def test_of_nothing(self, staff, make):
+        row = make()
+        RemovedOrder.objects.all().delete()
+
+        assert staff.post(url("try_again", row)).status_code == 404

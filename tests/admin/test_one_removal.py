@@ -1,0 +1,191 @@
+"""The page of one removal: what happened, and what happens next."""
+
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+import requests
+from django.test import Client
+
+from komfortkasse_django.models import RemovedOrder, ShopState
+from tests.shop.models import Order
+from tests.support.komfortkasse import error
+from tests.support.mirror_pages import ahead, text, url
+from tests.support.staff import message
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
+
+NBSP = "\N{NO-BREAK SPACE}"
+
+
+class TestDetail:
+    def sections(self, client: Client, row: RemovedOrder) -> dict[str, dict[str, str]]:
+        page = text(client.get(url("change", row)))
+        found = {}
+        for fieldset in re.findall(r"<fieldset.*?</fieldset>", page):
+            # Django 6.1 has fieldsets within fieldsets, none of them here.
+            heading = re.search(r"<h2[^>]*>(.*?)</h2>", fieldset)[1].strip()
+            labels = re.findall(r"<label[^>]*>(.*?):?</label>", fieldset)
+            values = re.findall(r'<div class="readonly">(.*?)</div>', fieldset)
+            found[heading] = {
+                label.rstrip(":"): re.sub(r"<[^>]*>", "", value)
+                for label, value in zip(labels, values, strict=True)
+            }
+        return found
+
+    def test_of_a_removed_order(self, staff, make, settings):
+        settings.TIME_ZONE = "UTC"
+        row = make(
+            payment_status="DISAPPEARED",
+            reference_number="K1234A",
+            amount=Decimal("22.38"),
+            currency="EUR",
+            attempts=2,
+            created_at=datetime(2026, 3, 1, 12, 30, tzinfo=UTC),
+        )
+
+        sections = self.sections(staff, row)
+
+        assert list(sections) == ["What happened", "What Komfortkasse says", "What happens next"]
+        assert sections["What happened"] == {
+            "Order number": "1001",
+            "Requested via": "deletion of the order",
+            "Requested at": sections["What happened"]["Requested at"],
+            "Attempts": "2",
+        }
+        assert sections["What happened"]["Requested at"].startswith("March 1, 2026, 12:30 p.m. (")
+        assert sections["What Komfortkasse says"] == {
+            "State": "removed",
+            "Outcome": ("Komfortkasse has removed the order and sends no more reminders for it."),
+            "Payment status": "Disappeared",
+            "Reference number": "K1234A",
+            "Amount": f"22.38{NBSP}EUR",
+            "Amount paid": "-",
+            "Finished at": sections["What Komfortkasse says"]["Finished at"],
+        }
+        assert sections["What Komfortkasse says"]["Finished at"].endswith("(just now)")
+        assert sections["What happens next"] == {"Next step": "Nothing is left to do."}
+
+    def test_of_an_order_that_was_paid(self, staff, make):
+        row = make(amount_paid=Decimal(20), currency="EUR")
+
+        sections = self.sections(staff, row)
+
+        assert sections["What Komfortkasse says"]["Amount paid"] == f"20.00{NBSP}EUR: refund needed"
+        assert f"refund 20.00{NBSP}EUR" in sections["What happens next"]["Next step"]
+
+    def test_of_an_order_paid_by_nothing(self, staff, make):
+        row = make(amount_paid=Decimal(0), currency="EUR")
+
+        assert self.sections(staff, row)["What happens next"]["Next step"] == (
+            "Nothing is left to do."
+        )
+
+    @pytest.mark.parametrize(
+        ("state", "outcome", "next_step"),
+        [
+            ("unknown", "knows no order with this number", "Nothing is left to do"),
+            ("superseded", "was not asked", "Nothing is left to do"),
+            ("failed", "refuses to remove", "Nothing happens by itself"),
+            ("pending", "has not been asked yet", "next run of komfortkasse_push"),
+        ],
+    )
+    def test_of_other_outcomes(self, staff, make, state, outcome, next_step):
+        sections = self.sections(staff, make(state=state))
+
+        assert outcome in sections["What Komfortkasse says"]["Outcome"]
+        assert "Amount" not in sections["What Komfortkasse says"]
+        assert next_step in sections["What happens next"]["Next step"]
+        has_finished = state in {"unknown", "superseded"}
+        assert ("Finished at" in sections["What Komfortkasse says"]) == has_finished
+
+    def test_of_one_that_is_tried_again(self, staff, make):
+        row = make(
+            state="pending",
+            next_attempt_at=ahead(minutes=3, seconds=50),
+            last_error="No connection to Komfortkasse: refused",
+        )
+
+        sections = self.sections(staff, row)
+
+        says = sections["What Komfortkasse says"]["Outcome"]
+        assert says == "Komfortkasse has not confirmed the removal yet: no connection."
+        assert "tried again in 4 minutes (" in sections["What happens next"]["Next step"]
+        assert sections["Last error"]["Last error"] == "No connection to Komfortkasse: refused"
+        assert "could not be reached" in sections["Last error"]["Meaning"]
+
+    def test_of_one_that_a_wrong_clock_put_off(self, staff, make):
+        row = make(state="pending", next_attempt_at=ahead(days=400))
+
+        next_step = self.sections(staff, row)["What happens next"]["Next step"]
+        assert next_step.startswith("It is put off until ")
+        assert "a clock that must have been wrong. Try again now." in next_step
+
+    def test_of_one_that_cannot_be_sent(self, staff, make, configure):
+        configure(ENABLED=False)
+        row = make(state="pending")
+
+        next_step = self.sections(staff, row)["What happens next"]["Next step"]
+        assert "not sent at the moment: the shop default is switched off" in next_step
+
+    def test_of_a_shop_that_waits(self, staff, make):
+        ShopState.objects.create(shop="default", paused_until=ahead(minutes=5))
+        row = make(state="pending")
+
+        next_step = self.sections(staff, row)["What happens next"]["Next step"]
+        assert "Komfortkasse asked for a pause (until" in next_step
+
+    def test_names_the_shop_where_that_says_something(self, staff, make, configure):
+        assert "Shop" not in self.sections(staff, make())["What happened"]
+        assert self.sections(staff, make(shop="gone"))["What happened"]["Shop"] == "gone"
+        configure(aliases={"default": {}, "vienna": {}})
+        assert self.sections(staff, make())["What happened"]["Shop"] == "default"
+
+    def test_of_nothing(self, staff, make):
+        row = make()
+        RemovedOrder.objects.all().delete()
+
+        assert staff.get(url("change", row)).status_code == 302
+
+
+class TestErrorsAreExplained:
+    """Whatever the worker stores is recognised, in the words that it uses today."""
+
+    @pytest.mark.parametrize(
+        "case",
+        [
+            (error(401, "no"), "does not accept the API key", "API key in the shop"),
+            (error(400, "no"), "refused by Komfortkasse", "has understood the request"),
+            (error(503, "no"), "out of order or overloaded", "should pass"),
+            (ConnectionError("no"), "no connection", "could not be reached"),
+            (requests.Timeout("no"), "took too long", "DEADLINE"),
+            ((302, {"Location": "https://x.test/"}, ""), "redirected", "another address"),
+            ((200, {}, "<html>"), "an unexpected answer", "a proxy"),
+            ((404, {}, "<html>"), "an unexpected answer", "a proxy"),
+            (RuntimeError("no"), "an unforeseen error", "the whole error"),
+        ],
+    )
+    def test(self, staff, make, komfortkasse, case):
+        komfortkasse.answer, label, advice = case
+        row = make(state="pending")
+
+        done = staff.post(url("try_again", row))
+
+        if label != "refused by Komfortkasse":
+            assert label in message(done)[1]
+        page = text(staff.get(url("change", row)))
+        assert advice in page
+
+    def test_the_shops_own_code(self, staff, make, komfortkasse, configure):
+        def broken(order):
+            raise RuntimeError
+
+        Order.objects.create(number="1001")
+        configure(ORDER_FILTER=broken)
+        row = make(state="pending")
+
+        done = staff.post(url("try_again", row))
+
+        assert "the shop&#x27;s own code failed" in text(staff.get(url("change", row)))
+        assert "the shop's own code failed" in message(done)[1]
