@@ -24,7 +24,7 @@ from komfortkasse_django.exceptions import (
 from komfortkasse_django.schema import Order, read_object
 
 if TYPE_CHECKING:
-    from komfortkasse_django._http import Answer, Session
+    from komfortkasse_django.api.exchange import Answer, Session
 
 _Redact = Callable[[str, str], str]  # of a replacement and the text
 
@@ -137,7 +137,7 @@ class Client:
     def _session(self) -> "Session":
         if not hasattr(self._local, "session"):
             # It imports requests, which takes 100 ms: not before a call is made.
-            from komfortkasse_django._http import Session
+            from komfortkasse_django.api.exchange import Session
 
             self._local.session = Session(self._url, self._headers)
         session: Session = self._local.session

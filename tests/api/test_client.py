@@ -19,8 +19,9 @@ from django.views.debug import ExceptionReporter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from komfortkasse_django import __version__, _http
+from komfortkasse_django import __version__
 from komfortkasse_django import client as client_module
+from komfortkasse_django.api import exchange
 from komfortkasse_django.client import Client
 from komfortkasse_django.exceptions import (
     AuthenticationFailed,
@@ -575,7 +576,7 @@ def test_a_report_of_an_unforeseen_error_on_the_way_shows_no_key(monkeypatch):
         except KeyError as error:
             raise RuntimeError("can't start new thread") from error
 
-    monkeypatch.setattr(_http._HTTPConnection, "request", request)
+    monkeypatch.setattr(exchange._HTTPConnection, "request", request)
 
     with pytest.raises(RuntimeError) as caught:
         Client(api_key=KEY, api_url="http://localhost").remove_order("1001")

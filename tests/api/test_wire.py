@@ -14,7 +14,7 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from komfortkasse_django import _http
+from komfortkasse_django.api import exchange
 from komfortkasse_django.client import Client
 from komfortkasse_django.exceptions import (
     AuthenticationFailed,
@@ -180,7 +180,7 @@ def test_a_body_that_is_cut_off(status, error_class):
 
 def test_no_time_left_is_a_timeout():
     """A socket would take 0 for "do not block"."""
-    attempt = _http.Attempt()
+    attempt = exchange.Attempt()
     attempt.start(time.monotonic())
     with pytest.raises(TimeoutError):
         attempt.seconds_left()
@@ -190,7 +190,7 @@ def test_closing_what_is_read_closes_it_all():
     ours, theirs = socket.socketpair()
     with ours, theirs:
         raw = ours.makefile("rb", buffering=0)
-        wire = _http._Wire(_http.Attempt(), ours, raw)
+        wire = exchange._Wire(exchange.Attempt(), ours, raw)
         wire.close()
         assert wire.closed
         assert raw.closed
@@ -232,7 +232,7 @@ def slow_to_connect(seconds):
 @pytest.mark.usefixtures("trusted")
 def test_a_tls_handshake_has_what_connecting_left(monkeypatch):
     with Server(lambda connection: connection.wait(30)) as server:
-        monkeypatch.setattr(_http, "create_connection", slow_to_connect(1.5))
+        monkeypatch.setattr(exchange, "create_connection", slow_to_connect(1.5))
         url = server.url.replace("http:", "https:")
         client = Client(api_key=KEY, api_url=url, deadline=2)
         started = time.monotonic()
@@ -261,7 +261,7 @@ def test_a_name_that_is_never_resolved(monkeypatch):
 
 
 def test_an_address_that_swallows_everything_leaves_time_for_the_next(monkeypatch):
-    connect = _http.create_connection
+    connect = exchange.create_connection
     tried = []
 
     def create_connection(address, timeout, **kwargs):
@@ -272,8 +272,8 @@ def test_an_address_that_swallows_everything_leaves_time_for_the_next(monkeypatc
         return connect(address, timeout, **kwargs)
 
     with Server(always(ANSWER)) as server:
-        monkeypatch.setattr(_http, "create_connection", create_connection)
-        monkeypatch.setattr(_http, "look_up", lambda *_: ["192.0.2.1", "192.0.2.2", "127.0.0.1"])
+        monkeypatch.setattr(exchange, "create_connection", create_connection)
+        monkeypatch.setattr(exchange, "look_up", lambda *_: ["192.0.2.1", "192.0.2.2", "127.0.0.1"])
         client_of(server, deadline=1.8).remove_order("1001")
     assert [address for address, _ in tried] == ["192.0.2.1", "192.0.2.2", "127.0.0.1"]
     assert tried[0][1] == pytest.approx(0.6, abs=0.3)
@@ -285,8 +285,8 @@ def test_no_address_answers_in_time(monkeypatch):
         time.sleep(timeout)
         raise TimeoutError
 
-    monkeypatch.setattr(_http, "create_connection", create_connection)
-    monkeypatch.setattr(_http, "look_up", lambda *_: ["192.0.2.1", "192.0.2.2"])
+    monkeypatch.setattr(exchange, "create_connection", create_connection)
+    monkeypatch.setattr(exchange, "look_up", lambda *_: ["192.0.2.1", "192.0.2.2"])
     started = time.monotonic()
     client = Client(api_key=KEY, api_url="http://komfortkasse.test/api", deadline=DEADLINE)
     assert type(failure(client)) is DeadlineExceeded
@@ -296,7 +296,7 @@ def test_no_address_answers_in_time(monkeypatch):
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_connection_that_comes_too_late(scheme, monkeypatch):
     with Server(always(ANSWER)) as server:
-        monkeypatch.setattr(_http, "create_connection", slow_to_connect(0.2))
+        monkeypatch.setattr(exchange, "create_connection", slow_to_connect(0.2))
         url = server.url.replace("http:", f"{scheme}:")
         client = Client(api_key=KEY, api_url=url, deadline=0.1)
         assert type(failure(client)) is DeadlineExceeded
@@ -378,7 +378,7 @@ def test_a_flooding_server_costs_little_memory(waste, request):
         assert server.connections == 2
 
 
-@pytest.mark.parametrize("size", [_http.MAX_BODY, _http.MAX_BODY + 1])
+@pytest.mark.parametrize("size", [exchange.MAX_BODY, exchange.MAX_BODY + 1])
 @pytest.mark.parametrize("encoding", ["", "gzip", "chunked"])
 def test_the_limit_of_a_body(size, encoding):
     body = order_json().ljust(size)
@@ -390,7 +390,7 @@ def test_the_limit_of_a_body(size, encoding):
         answer = http_answer(body)
     with Server(once(answer)) as server:
         client = client_of(server)
-        if size > _http.MAX_BODY:
+        if size > exchange.MAX_BODY:
             error = failure(client)
             assert type(error) is UnexpectedAnswer
             assert "too large" in str(error)
@@ -825,8 +825,8 @@ def test_a_socks_proxy_keeps_connections_of_its_own_kind(monkeypatch):
         def __init__(self, *_args, **_kwargs):
             pass
 
-    monkeypatch.setattr(_http.requests.adapters, "SOCKSProxyManager", SOCKSProxyManager)
-    adapter = _http.Adapter(_http.Attempt())
+    monkeypatch.setattr(exchange.requests.adapters, "SOCKSProxyManager", SOCKSProxyManager)
+    adapter = exchange.Adapter(exchange.Attempt())
     for scheme in ("socks5", "SOCKS5h", "socks4"):
         manager = adapter.proxy_manager_for(f"{scheme}://localhost:1080")
         assert manager.pool_classes_by_scheme == "its own"
