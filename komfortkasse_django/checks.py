@@ -18,7 +18,8 @@ from django.core.checks import Warning as CheckWarning
 from django.db import models, router
 from django.utils.module_loading import import_string
 
-from komfortkasse_django.conf import KEYS, MAX_DEADLINE, Shop, shops
+from komfortkasse_django.api import rules
+from komfortkasse_django.conf import KEYS, Shop, shops
 from komfortkasse_django.database import mirror_database
 
 _EXAMPLE = 'Write KOMFORTKASSE = {"default": {"API_KEY": "...", "ORDER_MODEL": "app.Order"}}.'
@@ -100,12 +101,9 @@ def check_keys(alias: str, options: Mapping[Any, object]) -> Iterator[CheckMessa
 
 def check_api_key(shop: Shop) -> Iterator[CheckMessage]:
     """An API key that cannot be sent. The message never shows it."""
-    key: object = shop.api_key
-    if key:
-        is_right = isinstance(key, str) and key.isascii() and key.isprintable() and " " not in key
-    else:  # where it is not written at all, check_keys says so
-        is_right = not shop.enabled or "API_KEY" not in _options(shop)
-    if not is_right:
+    # A key that is not written at all is the business of check_keys.
+    is_needed = shop.enabled and "API_KEY" in _options(shop)
+    if (shop.api_key or is_needed) and rules.problem_of_key(shop.api_key):
         yield _error(
             5,
             f"{_at(shop, 'API_KEY')} is empty or cannot be sent as an HTTP header.",
@@ -116,20 +114,11 @@ def check_api_key(shop: Shop) -> Iterator[CheckMessage]:
 
 def check_api_url(shop: Shop) -> Iterator[CheckMessage]:
     """An API URL that is none, or that would send the key in clear over a network."""
-    # Late, as in removals.push: the checks are imported by every process.
-    from komfortkasse_django.client import Client
-
     at = _at(shop, "API_URL")
     hint = f'Write it as "{Shop.api_url}".'
-    try:
-        # What its client refuses would only be told by each push.
-        Client(api_key="key", api_url=shop.api_url)
-        is_usable = shop.api_url.isascii()
-    except ValueError:
-        is_usable = False
-    if not is_usable:
-        # Not the URL, which may hold a password.
-        yield _error(6, f"{at} is no URL that the API's paths could be added to.", hint)
+    if rules.problem_of_url(shop.api_url):
+        # Not the URL itself, which may hold a password.
+        yield _error(6, f"{at} is no URL that the API's paths can be added to.", hint)
         return
     url = urlsplit(shop.api_url)
     if url.scheme == "http" and not _is_loopback(url.hostname or ""):
@@ -143,24 +132,16 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def _is_seconds(value: Any) -> bool:  # noqa: ANN401
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and 0 <= value <= MAX_DEADLINE
-    )
-
-
 _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "ENABLED": (lambda value: isinstance(value, bool), "True or False"),
     "EXTEND_ORDER_ADMIN": (lambda value: isinstance(value, bool), "True or False"),
     "DEADLINE": (
-        lambda value: _is_seconds(value) and value > 0,
-        f"seconds, more than 0 and at most {MAX_DEADLINE:.0f}",
+        lambda value: not rules.problem_of_deadline(value),
+        f"seconds, more than 0 and at most {rules.MAX_DEADLINE:.0f}",
     ),
     "REQUEST_BUDGET": (
-        _is_seconds,
-        f"seconds, at most {MAX_DEADLINE:.0f}; 0 leaves everything to komfortkasse_push",
+        rules.is_seconds,
+        f"seconds, at most {rules.MAX_DEADLINE:.0f}; 0 leaves everything to komfortkasse_push",
     ),
     "CONCURRENCY": (
         lambda value: isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 100,
