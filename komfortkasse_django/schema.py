@@ -1,8 +1,10 @@
 """The API's answer to ``POST /order/remove/{orderNumber}`` as typed, frozen objects.
 
 The classes follow the API's contract, one to one, with names in snake_case:
-``paymentStatus`` is ``payment_status``. Amounts are in units of ``currency``. A
-value that is missing or odd is None where the contract does not require it.
+``paymentStatus`` is ``payment_status``. Amounts are in units of ``currency``. Only
+the number of the order has to be there. Every other value is None where it is
+missing or odd, also where the contract requires it: a removal is confirmed by
+the number alone.
 """
 
 import dataclasses
@@ -13,7 +15,7 @@ from typing import Annotated
 from django.db.models import TextChoices
 from django.utils.translation import pgettext_lazy
 
-# The contract says dd-MM-yyyy for an order's dates and nothing for the others.
+# The contract says dd-MM-yyyy for the dates of an order, and gives no format for the others.
 DateOfUnstatedFormat = Annotated[dt.date, "dd-MM-yyyy or yyyy-MM-dd"]
 
 
@@ -60,15 +62,15 @@ class RefundStatus(TextChoices):
 class Item:
     """Single item of an order."""
 
-    number: str
+    number: str | None = None
     name: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Billing or shipping address; ValueError without both ``last_name`` and ``company``."""
+    """Billing or shipping address."""
 
-    country_code: str
+    country_code: str | None = None
     gender: str | None = None
     first_name: str | None = None
     last_name: str | None = None
@@ -77,10 +79,6 @@ class Address:
     post_code: str | None = None
     city: str | None = None
     phone: str | None = None
-
-    def __post_init__(self) -> None:
-        if not (self.last_name or self.company):
-            raise ValueError("lastName and company are both missing or malformed")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +109,7 @@ class Posting:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionEvent:
-    """Single event at the collection agency; the contract states no format of ``timestamp``."""
+    """Single event at the collection agency. The contract gives no format for ``timestamp``."""
 
     timestamp: str | None = None
     description: str | None = None
@@ -130,12 +128,12 @@ class PaymentReminder:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Refund:
-    """Refund of an order; a status outside the contract stays a plain string."""
+    """Refund of an order. A status that the contract does not know stays a plain string."""
 
-    external_reference: str
-    amount: Decimal
-    currency: str
-    planned_date: DateOfUnstatedFormat
+    external_reference: str | None = None
+    amount: Decimal | None = None
+    currency: str | None = None
+    planned_date: DateOfUnstatedFormat | None = None
     id: str | None = None
     execution_date: DateOfUnstatedFormat | None = None
     reference_number: str | None = None
@@ -144,14 +142,17 @@ class Refund:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """An order at Komfortkasse; a type or status outside the contract stays a plain string."""
+    """An order at Komfortkasse. ``number`` is as Komfortkasse writes it, and always there.
+
+    A type or status that the contract does not know stays a plain string.
+    """
 
     number: str
-    date: dt.date
-    type: OrderType | str
-    amount: Decimal
-    currency: str
-    billing: Address
+    date: dt.date | None = None
+    type: OrderType | str | None = None
+    amount: Decimal | None = None
+    currency: str | None = None
+    billing: Address | None = None
     due_date: dt.date | None = None
     customer_email: str | None = None
     customer_number: str | None = None

@@ -73,13 +73,14 @@ def _refusal(status: int, error: str, detail: str) -> KomfortkasseError:
 
 
 def _confirmation(body: bytes, number: str) -> Order | UnexpectedAnswer:
+    """Return the order if it is the one that was asked for. Nothing but its number decides."""
     problem = "it is about another order"
     try:
         order = read_order(body)
     except ValueError as error:
         problem = str(error)
     else:
-        if order.number == number:
+        if order.number.strip().casefold() == number.strip().casefold():
             return order
     return UnexpectedAnswer(
         f"The answer does not confirm the removal (HTTP 200): {problem}", status=200

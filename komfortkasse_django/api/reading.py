@@ -1,6 +1,7 @@
 """From the JSON of an answer to the typed objects of ``schema``.
 
-What is read of an attribute follows from the type that ``schema`` declares for it.
+What is read of an attribute follows from the type that ``schema`` declares for it. Whatever does
+not fit that type becomes None.
 """
 
 import contextlib
@@ -11,7 +12,6 @@ import json
 import re
 from collections.abc import Callable
 from decimal import Decimal
-from types import NoneType
 from typing import Any, NamedTuple, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from django.db.models import TextChoices
@@ -24,28 +24,41 @@ from komfortkasse_django.schema import DateOfUnstatedFormat, Order
 MAX_DIGITS = 20
 
 
-def read_order(text: bytes | str) -> Order:
-    """Read the body of a 200.
+class Number(NamedTuple):
+    """A JSON number as it is written: what nobody asks for is not calculated."""
 
-    Raises ``ValueError`` if it is not a JSON object, or if an attribute that the
-    contract requires is missing or odd. The message names the attribute, never its value.
+    text: str
+
+
+def read_order(text: bytes | str) -> Order:
+    """Read the body of a 200. The number may be a JSON text or a JSON number.
+
+    Raises ``ValueError`` if it is not a JSON object with a ``number``. The message holds nothing
+    of the text.
     """
-    return _read_part(Order, read_object(text), "")
+    content = read_object(text)
+    number = content.get("number")
+    if isinstance(number, Number):
+        content["number"] = number.text
+    values = _read_attributes(Order, content)
+    if not values.get("number"):
+        raise ValueError("number is missing or malformed")
+    return Order(**values)
 
 
 def read_object(text: bytes | str) -> dict[str, object]:
-    """Read a JSON object. Its numbers become Decimals, or None where they are odd.
+    """Read a JSON object. Its numbers become ``Number``.
 
-    Raises ``ValueError`` if it is anything else, names an attribute twice or nests
-    too deeply. The error holds nothing of the text.
+    Raises ``ValueError`` if it is anything else or nests too deeply. The error holds nothing of
+    the text.
     """
     value: object = None
     # JSONDecodeError holds the whole body: it must not be the context of ours.
     with contextlib.suppress(ValueError, RecursionError):
         value = json.loads(
             text,
-            parse_int=_read_number,
-            parse_float=_read_number,
+            parse_int=Number,
+            parse_float=Number,
             parse_constant=_read_constant,
             object_pairs_hook=_read_pairs,
         )
@@ -54,32 +67,23 @@ def read_object(text: bytes | str) -> dict[str, object]:
     return value
 
 
-def _read_number(text: str) -> Decimal | None:
-    # Neither a huge exponent nor thousands of digits may cost time or memory.
-    if len(text) > 2 * MAX_DIGITS:
-        return None
-    number = None
-    with contextlib.suppress(ArithmeticError):
-        number = Decimal(text)
-    if number is None or abs(number.adjusted()) >= MAX_DIGITS:
-        return None
-    return number
-
-
 def _read_constant(_text: str) -> None:
     """Take NaN and Infinity for None: they are no JSON, but Python's json reads them."""
 
 
 def _read_pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Let the last of several values count, as all readers of JSON do.
+
+    But two different numbers are none: nobody can tell which order is meant.
+    """
     value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("an attribute is named twice")
+    if any(name == "number" and other != value["number"] for name, other in pairs):
+        value["number"] = None
     return value
 
 
-# A reader turns a JSON value into what the declared type wants, or raises
-# ValueError with the attribute's name: _Reader(value, name).
-_Reader = Callable[[object, str], object]
+# A reader turns a JSON value into what the declared type wants, or into None.
+_Reader = Callable[[object], object]
 _Part = TypeVar("_Part")
 _DD_MM_YYYY = re.compile(r"(?P<day>[0-9]{2})-(?P<month>[0-9]{2})-(?P<year>[0-9]{4})")
 _YYYY_MM_DD = re.compile(r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})")
@@ -88,86 +92,69 @@ _YYYY_MM_DD = re.compile(r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{
 class _Attribute(NamedTuple):
     field: str
     name: str
-    required: bool
     read: _Reader
 
 
-def _odd(name: str) -> ValueError:
-    return ValueError(f"{name} is missing or malformed")
+def _read_text(value: object) -> str | None:
+    return value if isinstance(value, str) and is_storable(value) else None
 
 
-def _read_text(value: object, name: str) -> str:
-    if not isinstance(value, str) or not is_storable(value):
-        raise _odd(name)
-    return value
+def _read_decimal(value: object) -> Decimal | None:
+    # Neither a huge exponent nor thousands of digits may cost time or memory.
+    if not isinstance(value, Number) or len(value.text) > 2 * MAX_DIGITS:
+        return None
+    with contextlib.suppress(ArithmeticError):
+        number = Decimal(value.text)
+        if abs(number.adjusted()) < MAX_DIGITS:
+            return number
+    return None
 
 
-def _read_decimal(value: object, name: str) -> Decimal:
-    if not isinstance(value, Decimal):
-        raise _odd(name)
-    return value
+def _read_integer(value: object) -> int | None:
+    number = _read_decimal(value)
+    return int(number) if number is not None and number == number.to_integral_value() else None
 
 
-def _read_integer(value: object, name: str) -> int:
-    if not isinstance(value, Decimal) or value != value.to_integral_value():
-        raise _odd(name)
-    return int(value)
+def _read_boolean(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
 
 
-def _read_boolean(value: object, name: str) -> bool:
-    if not isinstance(value, bool):
-        raise _odd(name)
-    return value
-
-
-def _read_date(value: object, name: str, *, formats: tuple[re.Pattern[str], ...]) -> dt.date:
-    text = _read_text(value, name)
+def _read_date(value: object, *, formats: tuple[re.Pattern[str], ...]) -> dt.date | None:
+    text = _read_text(value) or ""
     for match in filter(None, (pattern.fullmatch(text) for pattern in formats)):
         with contextlib.suppress(ValueError):
             return dt.date(int(match["year"]), int(match["month"]), int(match["day"]))
-    raise _odd(name)
+    return None
 
 
-def _read_choice(choices: dict[str, TextChoices], value: object, name: str) -> str:
-    text = _read_text(value, name)
-    return choices.get(text, text)
+def _read_choice(choices: dict[str, TextChoices], value: object) -> str | None:
+    text = _read_text(value)
+    return None if text is None else choices.get(text, text)
 
 
-def _read_array(read: _Reader, value: object, name: str) -> tuple[object, ...]:
+def _read_array(read: _Reader, value: object) -> tuple[object, ...] | None:
+    """Read an array without its odd entries."""
     if not isinstance(value, list):
-        raise _odd(name)
-    entries = []
-    for entry in value:
-        with contextlib.suppress(ValueError):
-            entries.append(read(entry, name))
-    return tuple(entries)
+        return None
+    return tuple(entry for entry in map(read, value) if entry is not None)
 
 
-def _read_part(part: type[_Part], value: object, name: str) -> _Part:
-    if not isinstance(value, dict):
-        raise _odd(name)
-    values: dict[str, object] = {}
-    for attribute in _attributes(cast("type", part)):
-        full_name = f"{name}.{attribute.name}" if name else attribute.name
-        # Most attributes are missing in most answers, and exceptions cost time.
-        if attribute.name in value or attribute.required:
-            try:
-                values[attribute.field] = attribute.read(value.get(attribute.name), full_name)
-            except ValueError:
-                if attribute.required:
-                    raise
-    return part(**values)
+def _read_part(part: type[_Part], value: object) -> _Part | None:
+    return part(**_read_attributes(part, value)) if isinstance(value, dict) else None
+
+
+def _read_attributes(part: type, content: dict[str, object]) -> dict[str, Any]:
+    return {
+        each.field: each.read(content[each.name])
+        for each in _attributes(part)
+        if each.name in content
+    }
 
 
 @functools.cache
 def _attributes(part: type) -> tuple[_Attribute, ...]:
     return tuple(
-        _Attribute(
-            field=field,
-            name=_camel_case(field),
-            required=NoneType not in get_args(hint),
-            read=_reader(hint),
-        )
+        _Attribute(field=field, name=_camel_case(field), read=_reader(hint))
         for field, hint in get_type_hints(part, include_extras=True).items()
     )
 
