@@ -65,7 +65,7 @@ def meaning(answer: Answer, number: str, redact: _Redact) -> Order | Komfortkass
 def _refusal(status: int, error: str, detail: str) -> KomfortkasseError:
     if error and status == 404:
         return OrderNotFound(f"Komfortkasse has no such order ({detail})", status=status)
-    if error and 400 <= status <= 499:
+    if error and status == 400:
         return InvalidRequest(f"Komfortkasse rejects the request ({detail})", status=status)
     return UnexpectedAnswer(
         f"The answer is not one that Komfortkasse's API gives ({detail})", status=status

@@ -36,13 +36,14 @@ from tests.support.loopback import ORDER, Server, always, http_answer, order_jso
 STATUSES_OF_TROUBLE = [408, 425, 429, 500, 501, 502, 503, 504, 520, 599]
 
 
-STATUSES_OF_CLIENT = sorted(set(range(400, 500)) - {401, 403, 404, *STATUSES_OF_TROUBLE})
+OTHER_STATUSES_OF_CLIENT = sorted(set(range(400, 500)) - {400, 401, 403, 404, *STATUSES_OF_TROUBLE})
 
 
 @pytest.mark.parametrize(
     ("status", "error_class"),
     [
-        *((status, InvalidRequest) for status in STATUSES_OF_CLIENT),
+        (400, InvalidRequest),
+        *((status, UnexpectedAnswer) for status in OTHER_STATUSES_OF_CLIENT),
         (401, AuthenticationFailed),
         (403, AuthenticationFailed),
         (404, OrderNotFound),

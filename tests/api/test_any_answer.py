@@ -270,8 +270,7 @@ def meaning(status: int, body: bytes) -> str:
         return "pending"
     if status == 404:
         return "unknown"
-    is_definite = 400 <= status <= 499 and status not in {401, 403, 408, 425, 429}
-    return "failed" if is_definite else "pending"
+    return "failed" if status == 400 else "pending"
 
 
 @examples(150)
