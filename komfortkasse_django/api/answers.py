@@ -22,6 +22,12 @@ from komfortkasse_django.schema import Order
 
 MAX_ERROR_LENGTH = 500
 
+# What HTTP and web frameworks say of a path that they do not know. No word of it is of an order.
+_NOT_FOUND = {
+    *("404", "not", "found", "notfound", "http", "status", "code", "error", "exception"),
+    *("page", "path", "route", "endpoint", "url", "uri"),
+}
+
 _Redact = Callable[[str, str], str]  # of a replacement and the text
 
 
@@ -63,13 +69,21 @@ def meaning(answer: Answer, number: str, redact: _Redact) -> Order | Komfortkass
 
 
 def _refusal(status: int, error: str, detail: str) -> KomfortkasseError:
-    if error and status == 404:
+    if status == 404 and not _is_reason_phrase(error):
         return OrderNotFound(f"Komfortkasse has no such order ({detail})", status=status)
     if error and status == 400:
         return InvalidRequest(f"Komfortkasse rejects the request ({detail})", status=status)
     return UnexpectedAnswer(
         f"The answer is not one that Komfortkasse's API gives ({detail})", status=status
     )
+
+
+def _is_reason_phrase(error: str) -> bool:
+    """Whether a 404's error says no more than "Not Found", in whatever spelling."""
+    text = re.sub(r"(?i)\bHTTP/[\d.]+", "", error)
+    # NOT_FOUND, NotFound and HTTP404Error are several words each.
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+", text)
+    return _NOT_FOUND.issuperset(map(str.casefold, words))
 
 
 def _confirmation(body: bytes, number: str) -> Order | UnexpectedAnswer:

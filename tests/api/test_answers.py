@@ -110,6 +110,60 @@ def test_an_answer_without_the_error_of_the_contract(status, error_class, body, 
 
 
 @pytest.mark.parametrize(
+    "error",
+    [
+        "Not Found",
+        "not found.",
+        "NOT_FOUND",
+        "not-found",
+        "NotFound",
+        "notFound",
+        "404",
+        "404 Not Found",
+        "404: Not Found",
+        "404 page not found",
+        "Page not found",
+        "HTTP 404",
+        "HTTP/1.1 404 Not Found",
+        "Error 404 (Not Found)!",
+        "Status code: 404",
+        "HTTP404Error",
+        "NotFoundError",
+        "NotFoundException",
+        "Route not found",
+        "Endpoint not found",
+        "URL not found",
+        "Path not found",
+        "...",
+    ],
+)
+def test_the_404_of_a_framework_is_no_answer_of_komfortkasse(error, client, service):
+    body = {"timestamp": "2026-11-29", "status": 404, "error": error, "path": "/api/order/remove"}
+    service.post(ORDER_URL, body=json.dumps(body), status=404)
+    assert type(failure(client)) is UnexpectedAnswer
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "Order not found",
+        "order_not_found",
+        "OrderNotFound",
+        "Resource not found",
+        "Unknown order number: 404",
+        "Order 404 not found",
+        "Bestellung nicht gefunden",
+        "No such order",
+        "1001 not found",
+        "注文が見つかりません",
+    ],
+)
+def test_the_404_of_komfortkasse(error, client, service):
+    service.post(ORDER_URL, body=error_json(error), status=404)
+    assert type(failure(client)) is OrderNotFound
+
+
+@pytest.mark.parametrize(
     "body",
     [
         order_json(number="1002"),

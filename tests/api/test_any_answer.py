@@ -269,7 +269,7 @@ def meaning(status: int, body: bytes) -> str:
     if not isinstance(error, str) or not any(map(str.isprintable, error.replace(" ", ""))):
         return "pending"
     if status == 404:
-        return "unknown"
+        return "pending" if error.strip(" .").casefold() in {"not found", "404"} else "unknown"
     return "failed" if status == 400 else "pending"
 
 
@@ -281,6 +281,7 @@ def meaning(status: int, body: bytes) -> str:
 @example(answer=(200, {}, b'{"number": 1001, "billing": null}'))
 @example(answer=(200, {}, json.dumps(order_json(NUMBER, amount=9999999999999.999)).encode()))
 @example(answer=(404, {}, b'{"error": " "}'))
+@example(answer=(404, {}, b'{"status": 404, "error": "Not Found", "path": "/order/remove"}'))
 @example(answer=(503, {"Retry-After": "18000"}, b""))
 @example(answer=(503, {"Retry-After": "9" * 400}, b""))
 @example(answer=(200, {}, b"[" * 100_000))
