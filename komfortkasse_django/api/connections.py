@@ -125,6 +125,14 @@ class _Response(http.client.HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         self.fp = io.BufferedReader(_Wire(attempt, sock, self.fp.detach()))
 
+    def _read_status(self) -> tuple[str, int, str]:
+        # http.client itself skips no interim answer but 100, and of that only some in new versions.
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 100 <= status <= 199:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+
     def begin(self) -> None:
         super().begin()
         # urllib3 would log malformed headers, and a server may repeat the API key in them.

@@ -37,6 +37,9 @@ MIB = 2**20
         header_name=(HEAD, b"X" * 99),
         header_lines=(HEAD, b"A:b\r\n" * 30),
         continues=(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 5),
+        hints=(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 5),
+        nothing_after_interim=(b"HTTP/1.1 102 Processing\r\n\r\n", b""),
+        nothing_after_switching=(b"HTTP/1.1 101 Switching Protocols\r\n\r\n", b""),
         body=(HEAD + b"Content-Length: 99\r\n\r\n", b"x" * 99),
         body_without_length=(HEAD + b"Connection: close\r\n\r\n", b"x" * 99),
         zeros_before_chunk_size=(CHUNKED, b"0" * 99),
@@ -116,6 +119,7 @@ BOMBS["gzip, gzip"] = http_answer(gzip.compress(BOMBS["gzip"]), "Content-Encodin
             "long headers": repeated(HEAD, b"X: " + b"y" * 60_000 + b"\r\n", 8 * MIB),
             "headers": repeated(HEAD, b"X: y\r\n", 8 * MIB),
             "continues": repeated(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 8 * MIB),
+            "hints": repeated(b"", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", 8 * MIB),
             "continues with headers": repeated(
                 b"", b"HTTP/1.1 100 Continue\r\n" + b"A: b\r\n" * 99 + b"\r\n", 8 * MIB
             ),
