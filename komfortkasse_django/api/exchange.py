@@ -10,14 +10,17 @@ Importing ``requests`` takes 100 ms: import this module only to make a call.
 
 import functools
 import http.client
+import ssl
 import time
 import zlib
 from collections.abc import Mapping
 from contextlib import closing
 from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
 from typing import Any
 
 import requests
+import requests.adapters
 import urllib3
 from urllib3.exceptions import HTTPError
 
@@ -95,7 +98,11 @@ class Session(requests.Session):
             )
         except NETWORK_ERRORS as error:
             self.close()
-            return self._attempt.failure(error)
+            failure = self._attempt.failure(error)
+            # requests does not tell a CA bundle that cannot be used from a network that is down.
+            if isinstance(failure, ConnectionFailed) and (problem := self._problem_of_bundle(url)):
+                return ConnectionFailed(f"No connection to Komfortkasse: {problem}")
+            return failure
         with closing(response):
             return Answer(
                 status=response.status_code,
@@ -103,6 +110,18 @@ class Session(requests.Session):
                 retry_after=response.headers.get("Retry-After", ""),
                 body=self._body(response),
             )
+
+    def _problem_of_bundle(self, url: str) -> str:
+        """Return why the CA bundle cannot be used, or an empty string."""
+        verify = self._settings["verify"]
+        bundle = requests.adapters.DEFAULT_CA_BUNDLE_PATH if verify is True else verify
+        kind = "capath" if Path(bundle).is_dir() else "cafile"
+        try:
+            if url.startswith("https:"):
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(**{kind: bundle})
+        except OSError as error:
+            return f"the CA bundle {bundle} cannot be used ({error.strerror})"
+        return ""
 
     def _body(self, response: requests.Response) -> bytes | KomfortkasseError:
         try:
