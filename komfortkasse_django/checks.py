@@ -7,6 +7,7 @@ message is never given to another one.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from importlib import import_module
 from importlib.util import find_spec
 from ipaddress import ip_address
 from typing import Any
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
-from django.db import models, router
+from django.db import connections, models, router
 from django.utils.module_loading import import_string
 
 from komfortkasse_django.api import rules
@@ -37,6 +38,7 @@ def check_settings(**kwargs: object) -> list[CheckMessage]:
     return [
         *(message for alias, options in setting.items() for message in check_alias(alias, options)),
         *check_distinct(setting),
+        *check_urllib3(),
     ]
 
 
@@ -63,9 +65,10 @@ def check_alias(alias: object, options: object) -> Iterator[CheckMessage]:
             check_values,
             check_order_model,
             check_order_number,
+            check_unique_number,
             check_order_filter,
             check_database_cascade,
-            check_router,
+            check_databases,
             check_tasks,
         ):
             yield from check(shop)
@@ -121,8 +124,13 @@ def check_api_url(shop: Shop) -> Iterator[CheckMessage]:
         yield _error(6, f"{at} is no URL that the API's paths can be added to.", hint)
         return
     url = urlsplit(shop.api_url)
-    if url.scheme == "http" and not _is_loopback(url.hostname or ""):
+    if _is_loopback(url.hostname or ""):
+        return
+    if url.scheme == "http":
         yield _error(7, f"{at} would send the API key in clear: it is http.", hint)
+    elif not url.path.strip("/"):
+        # Whatever answers there answers 404, and no order would ever be removed.
+        yield _error(18, f"{at} has no path, so the API is not there.", hint)
 
 
 def _is_loopback(host: str) -> bool:
@@ -192,22 +200,57 @@ def check_order_number(shop: Shop) -> Iterator[CheckMessage]:
         )
     elif "." in number:
         yield from _check_path(11, at, number, "shop.komfortkasse.number_of")
-    elif (model := shop.installed_model) is not None and shop.number_field is None:
-        attribute = getattr(model, number, None)
-        relations = {each.name for each in model._meta.get_fields()}
-        if callable(attribute):
-            what = "a method"
-        elif attribute is None or number in relations or isinstance(attribute, models.Manager):
-            what = "neither a field nor a property"
-        else:
-            what = ""
-        if what:
-            yield _error(
-                11,
-                f"{at} is {number!r:.40}, which is {what} of {model._meta.label}.",
-                "Write a field or property of the model, or the dotted path of a function that"
-                " takes an order and returns its number.",
-            )
+    elif (model := shop.installed_model) is None:
+        return
+    elif number == "pk" and isinstance(model._meta.pk, models.CompositePrimaryKey):
+        yield _error(
+            19,
+            f"{at} is {number!r}, which is the composite primary key of {model._meta.label}:"
+            " Komfortkasse knows no order by several values.",
+            "Write the field that holds the order's number, or the dotted path of a function that"
+            " takes an order and returns its number.",
+        )
+    elif shop.number_field is None and (what := _what_no_number_is(model, number)):
+        yield _error(
+            11,
+            f"{at} is {number!r:.40}, which is {what} of {model._meta.label}.",
+            "Write a field or property of the model, or the dotted path of a function that"
+            " takes an order and returns its number.",
+        )
+
+
+def _what_no_number_is(model: type[models.Model], name: str) -> str:
+    """Say what an attribute is that cannot hold a number; nothing of one that may."""
+    try:
+        attribute = getattr(model, name, None)
+    except Exception:  # noqa: BLE001 - a descriptor of the shop's, which is not for the class
+        return ""
+    if callable(attribute):
+        return "a method"
+    relations = {each.name for each in model._meta.get_fields()}
+    if attribute is None or name in relations or isinstance(attribute, models.Manager):
+        return "neither a field nor a property"
+    return ""
+
+
+def check_unique_number(shop: Shop) -> Iterator[CheckMessage]:
+    """Orders that may share a number, which are taken for the same order."""
+    # Where ORDER_MODEL or ORDER_NUMBER is wrong, the checks of these say so.
+    field = shop.number_field if shop.installed_model else None
+    if field is None or field.unique or shop.order_filter is not None:
+        return
+    options = field.model._meta
+    together = [each.fields for each in options.total_unique_constraints]
+    if (field.name,) not in map(tuple, [*together, *options.unique_together]):
+        yield CheckWarning(
+            f"{_at(shop, 'ORDER_NUMBER')} is {shop.order_number!r:.40}, but several orders of"
+            f" {options.label} may have the same: the removal of an order is not sent while"
+            " another one has its number.",
+            hint="Write an ORDER_FILTER that leaves the orders of one series of numbers, or the"
+            " field or function with the number that Komfortkasse knows. If no two orders ever"
+            " share one, give the field unique=True.",
+            id="komfortkasse_django.W004",
+        )
 
 
 def check_order_filter(shop: Shop) -> Iterator[CheckMessage]:
@@ -250,13 +293,31 @@ def check_database_cascade(shop: Shop) -> Iterator[CheckMessage]:
             )
 
 
-def check_router(shop: Shop) -> Iterator[CheckMessage]:
-    """A router that keeps the mirror apart from the orders."""
+def check_databases(shop: Shop) -> Iterator[CheckMessage]:
+    """Databases that the app does not speak, or of which two keep what belongs together."""
     model = shop.installed_model
     if model is None:
         return
-    orders_at = router.db_for_write(model)
-    mirror_at = mirror_database(orders_at)
+    try:
+        orders_at = router.db_for_write(model)
+        mirror_at = mirror_database(orders_at)
+        vendors = {alias: connections[alias].vendor for alias in (orders_at, mirror_at)}
+    except Exception as error:  # noqa: BLE001 - a router is the shop's own code
+        yield _error(
+            20,
+            f"DATABASE_ROUTERS and DATABASES do not say where {model._meta.label} and"
+            f" komfortkasse_django are written: {type(error).__name__}: {error!s:.200}",
+            "Let db_for_write() of each router return an alias of DATABASES, or None.",
+        )
+        return
+    for alias, vendor in vendors.items():
+        if vendor not in {"sqlite", "postgresql", "mysql"}:  # MariaDB is a "mysql" to Django
+            yield _error(
+                21,
+                f"DATABASES[{alias!r}] is of the kind {vendor!r}, which this app does not speak.",
+                f"Keep {model._meta.label} and komfortkasse_django on SQLite, PostgreSQL, MariaDB"
+                " or MySQL.",
+            )
     if orders_at != mirror_at:
         yield CheckWarning(
             f"DATABASE_ROUTERS keep {model._meta.label} on {orders_at!r} but the mirror on"
@@ -264,6 +325,23 @@ def check_router(shop: Shop) -> Iterator[CheckMessage]:
             hint="Let the router keep komfortkasse_django on the database of the orders, or accept"
             " that a crash right after the commit of a deletion loses its removal.",
             id="komfortkasse_django.W001",
+        )
+
+
+def check_urllib3() -> Iterator[CheckMessage]:
+    """A fork in the place of urllib3, whose connections do not keep to DEADLINE."""
+    # It is not imported without need, which takes time.
+    if not find_spec("urllib3_future"):
+        return
+    version = import_module("urllib3").__version__
+    # The fork's versions end in 900 and more. It may also be installed beside urllib3.
+    if re.fullmatch(r"\d+\.\d+\.9\d\d", version):
+        yield CheckWarning(
+            f"urllib3-future {version} has taken the place of urllib3: a call to Komfortkasse may"
+            " take much longer than DEADLINE.",
+            hint="Uninstall it (niquests brings it along) and install urllib3 again, or install it"
+            " beside urllib3, as its documentation says under URLLIB3_NO_OVERRIDE.",
+            id="komfortkasse_django.W003",
         )
 
 
