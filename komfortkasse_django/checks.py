@@ -75,7 +75,7 @@ def check_alias(alias: object, options: object) -> Iterator[CheckMessage]:
 
 
 def check_distinct(aliases: Iterable[object]) -> Iterator[CheckMessage]:
-    """Aliases that a database takes for one: MySQL and MariaDB do not tell "a" from "A"."""
+    """Aliases that a database takes for the same: "a" and "A" on MySQL and MariaDB."""
     first: dict[str, str] = {}
     for alias in aliases:
         if isinstance(alias, str) and first.setdefault(alias.lower(), alias) != alias:
@@ -116,7 +116,7 @@ def check_api_key(shop: Shop) -> Iterator[CheckMessage]:
 
 
 def check_api_url(shop: Shop) -> Iterator[CheckMessage]:
-    """An API URL that is none, or that would send the key in clear over a network."""
+    """An API URL that cannot be used, or that would send the key unencrypted over a network."""
     at = _at(shop, "API_URL")
     hint = f'Write it as "{Shop.api_url}".'
     if rules.problem_of_url(shop.api_url):
@@ -127,7 +127,7 @@ def check_api_url(shop: Shop) -> Iterator[CheckMessage]:
     if _is_loopback(url.hostname or ""):
         return
     if url.scheme == "http":
-        yield _error(7, f"{at} would send the API key in clear: it is http.", hint)
+        yield _error(7, f"{at} would send the API key unencrypted: it is http.", hint)
     elif not url.path.strip("/"):
         # Whatever answers there answers 404, and no order would ever be removed.
         yield _error(18, f"{at} has no path, so the API is not there.", hint)
@@ -220,10 +220,10 @@ def check_order_number(shop: Shop) -> Iterator[CheckMessage]:
 
 
 def _what_no_number_is(model: type[models.Model], name: str) -> str:
-    """Say what an attribute is that cannot hold a number; nothing of one that may."""
+    """Say what an attribute is if it cannot hold the number of an order."""
     try:
         attribute = getattr(model, name, None)
-    except Exception:  # noqa: BLE001 - a descriptor of the shop's, which is not for the class
+    except Exception:  # noqa: BLE001 - a descriptor of the shop's that works on orders only
         return ""
     if callable(attribute):
         return "a method"
@@ -294,7 +294,7 @@ def check_database_cascade(shop: Shop) -> Iterator[CheckMessage]:
 
 
 def check_databases(shop: Shop) -> Iterator[CheckMessage]:
-    """Databases that the app does not speak, or of which two keep what belongs together."""
+    """Databases that the app does not speak, and a mirror on another one than the orders."""
     model = shop.installed_model
     if model is None:
         return

@@ -90,6 +90,6 @@ def _problem_of(shop: Shop) -> str:
         # The checks do not look at the key of a shop that is switched off.
         return str(error)
     advice = _(
-        'Not Komfortkasse: an order that cannot exist was removed. Write API_URL as "%(url)s".'
+        'This is not Komfortkasse: it knows an order that cannot exist. Write API_URL as "%(url)s".'
     )
     return advice % {"url": DEFAULT_API_URL}
