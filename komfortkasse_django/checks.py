@@ -7,6 +7,7 @@ message is never given to another one.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from importlib import import_module
 from importlib.util import find_spec
 from ipaddress import ip_address
 from typing import Any
@@ -15,10 +16,11 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
-from django.db import models, router
+from django.db import connections, models, router
 from django.utils.module_loading import import_string
 
-from komfortkasse_django.conf import KEYS, MAX_DEADLINE, Shop, shops
+from komfortkasse_django.api import rules
+from komfortkasse_django.conf import KEYS, Shop, shops
 from komfortkasse_django.database import mirror_database
 
 _EXAMPLE = 'Write KOMFORTKASSE = {"default": {"API_KEY": "...", "ORDER_MODEL": "app.Order"}}.'
@@ -36,6 +38,7 @@ def check_settings(**kwargs: object) -> list[CheckMessage]:
     return [
         *(message for alias, options in setting.items() for message in check_alias(alias, options)),
         *check_distinct(setting),
+        *check_urllib3(),
     ]
 
 
@@ -62,16 +65,17 @@ def check_alias(alias: object, options: object) -> Iterator[CheckMessage]:
             check_values,
             check_order_model,
             check_order_number,
+            check_unique_number,
             check_order_filter,
             check_database_cascade,
-            check_router,
+            check_databases,
             check_tasks,
         ):
             yield from check(shop)
 
 
 def check_distinct(aliases: Iterable[object]) -> Iterator[CheckMessage]:
-    """Aliases that a database takes for one: MySQL and MariaDB do not tell "a" from "A"."""
+    """Aliases that a database takes for the same: "a" and "A" on MySQL and MariaDB."""
     first: dict[str, str] = {}
     for alias in aliases:
         if isinstance(alias, str) and first.setdefault(alias.lower(), alias) != alias:
@@ -100,12 +104,9 @@ def check_keys(alias: str, options: Mapping[Any, object]) -> Iterator[CheckMessa
 
 def check_api_key(shop: Shop) -> Iterator[CheckMessage]:
     """An API key that cannot be sent. The message never shows it."""
-    key: object = shop.api_key
-    if key:
-        is_right = isinstance(key, str) and key.isascii() and key.isprintable() and " " not in key
-    else:  # where it is not written at all, check_keys says so
-        is_right = not shop.enabled or "API_KEY" not in _options(shop)
-    if not is_right:
+    # A key that is not written at all is the business of check_keys.
+    is_needed = shop.enabled and "API_KEY" in _options(shop)
+    if (shop.api_key or is_needed) and rules.problem_of_key(shop.api_key):
         yield _error(
             5,
             f"{_at(shop, 'API_KEY')} is empty or cannot be sent as an HTTP header.",
@@ -115,25 +116,21 @@ def check_api_key(shop: Shop) -> Iterator[CheckMessage]:
 
 
 def check_api_url(shop: Shop) -> Iterator[CheckMessage]:
-    """An API URL that is none, or that would send the key in clear over a network."""
-    # Late, as in removals.push: the checks are imported by every process.
-    from komfortkasse_django.client import Client
-
+    """An API URL that cannot be used, or that would send the key unencrypted over a network."""
     at = _at(shop, "API_URL")
     hint = f'Write it as "{Shop.api_url}".'
-    try:
-        # What its client refuses would only be told by each push.
-        Client(api_key="key", api_url=shop.api_url)
-        is_usable = shop.api_url.isascii()
-    except ValueError:
-        is_usable = False
-    if not is_usable:
-        # Not the URL, which may hold a password.
-        yield _error(6, f"{at} is no URL that the API's paths could be added to.", hint)
+    if rules.problem_of_url(shop.api_url):
+        # Not the URL itself, which may hold a password.
+        yield _error(6, f"{at} is no URL that the API's paths can be added to.", hint)
         return
     url = urlsplit(shop.api_url)
-    if url.scheme == "http" and not _is_loopback(url.hostname or ""):
-        yield _error(7, f"{at} would send the API key in clear: it is http.", hint)
+    if _is_loopback(url.hostname or ""):
+        return
+    if url.scheme == "http":
+        yield _error(7, f"{at} would send the API key unencrypted: it is http.", hint)
+    elif not url.path.strip("/"):
+        # Whatever answers there answers 404, and no order would ever be removed.
+        yield _error(18, f"{at} has no path, so the API is not there.", hint)
 
 
 def _is_loopback(host: str) -> bool:
@@ -143,24 +140,16 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def _is_seconds(value: Any) -> bool:  # noqa: ANN401
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and 0 <= value <= MAX_DEADLINE
-    )
-
-
 _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "ENABLED": (lambda value: isinstance(value, bool), "True or False"),
     "EXTEND_ORDER_ADMIN": (lambda value: isinstance(value, bool), "True or False"),
     "DEADLINE": (
-        lambda value: _is_seconds(value) and value > 0,
-        f"seconds, more than 0 and at most {MAX_DEADLINE:.0f}",
+        lambda value: not rules.problem_of_deadline(value),
+        f"seconds, more than 0 and at most {rules.MAX_DEADLINE:.0f}",
     ),
     "REQUEST_BUDGET": (
-        _is_seconds,
-        f"seconds, at most {MAX_DEADLINE:.0f}; 0 leaves everything to komfortkasse_push",
+        rules.is_seconds,
+        f"seconds, at most {rules.MAX_DEADLINE:.0f}; 0 leaves everything to komfortkasse_push",
     ),
     "CONCURRENCY": (
         lambda value: isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 100,
@@ -211,22 +200,57 @@ def check_order_number(shop: Shop) -> Iterator[CheckMessage]:
         )
     elif "." in number:
         yield from _check_path(11, at, number, "shop.komfortkasse.number_of")
-    elif (model := shop.installed_model) is not None and shop.number_field is None:
-        attribute = getattr(model, number, None)
-        relations = {each.name for each in model._meta.get_fields()}
-        if callable(attribute):
-            what = "a method"
-        elif attribute is None or number in relations or isinstance(attribute, models.Manager):
-            what = "neither a field nor a property"
-        else:
-            what = ""
-        if what:
-            yield _error(
-                11,
-                f"{at} is {number!r:.40}, which is {what} of {model._meta.label}.",
-                "Write a field or property of the model, or the dotted path of a function that"
-                " takes an order and returns its number.",
-            )
+    elif (model := shop.installed_model) is None:
+        return
+    elif number == "pk" and isinstance(model._meta.pk, models.CompositePrimaryKey):
+        yield _error(
+            19,
+            f"{at} is {number!r}, which is the composite primary key of {model._meta.label}:"
+            " Komfortkasse knows no order by several values.",
+            "Write the field that holds the order's number, or the dotted path of a function that"
+            " takes an order and returns its number.",
+        )
+    elif shop.number_field is None and (what := _what_no_number_is(model, number)):
+        yield _error(
+            11,
+            f"{at} is {number!r:.40}, which is {what} of {model._meta.label}.",
+            "Write a field or property of the model, or the dotted path of a function that"
+            " takes an order and returns its number.",
+        )
+
+
+def _what_no_number_is(model: type[models.Model], name: str) -> str:
+    """Say what an attribute is if it cannot hold the number of an order."""
+    try:
+        attribute = getattr(model, name, None)
+    except Exception:  # noqa: BLE001 - a descriptor of the shop's that works on orders only
+        return ""
+    if callable(attribute):
+        return "a method"
+    relations = {each.name for each in model._meta.get_fields()}
+    if attribute is None or name in relations or isinstance(attribute, models.Manager):
+        return "neither a field nor a property"
+    return ""
+
+
+def check_unique_number(shop: Shop) -> Iterator[CheckMessage]:
+    """Orders that may share a number, which are taken for the same order."""
+    # Where ORDER_MODEL or ORDER_NUMBER is wrong, the checks of these say so.
+    field = shop.number_field if shop.installed_model else None
+    if field is None or field.unique or shop.order_filter is not None:
+        return
+    options = field.model._meta
+    together = [each.fields for each in options.total_unique_constraints]
+    if (field.name,) not in map(tuple, [*together, *options.unique_together]):
+        yield CheckWarning(
+            f"{_at(shop, 'ORDER_NUMBER')} is {shop.order_number!r:.40}, but several orders of"
+            f" {options.label} may have the same: the removal of an order is not sent while"
+            " another one has its number.",
+            hint="Write an ORDER_FILTER that leaves the orders of one series of numbers, or the"
+            " field or function with the number that Komfortkasse knows. If no two orders ever"
+            " share one, give the field unique=True.",
+            id="komfortkasse_django.W004",
+        )
 
 
 def check_order_filter(shop: Shop) -> Iterator[CheckMessage]:
@@ -269,13 +293,31 @@ def check_database_cascade(shop: Shop) -> Iterator[CheckMessage]:
             )
 
 
-def check_router(shop: Shop) -> Iterator[CheckMessage]:
-    """A router that keeps the mirror apart from the orders."""
+def check_databases(shop: Shop) -> Iterator[CheckMessage]:
+    """Databases that the app does not speak, and a mirror on another one than the orders."""
     model = shop.installed_model
     if model is None:
         return
-    orders_at = router.db_for_write(model)
-    mirror_at = mirror_database(orders_at)
+    try:
+        orders_at = router.db_for_write(model)
+        mirror_at = mirror_database(orders_at)
+        vendors = {alias: connections[alias].vendor for alias in (orders_at, mirror_at)}
+    except Exception as error:  # noqa: BLE001 - a router is the shop's own code
+        yield _error(
+            20,
+            f"DATABASE_ROUTERS and DATABASES do not say where {model._meta.label} and"
+            f" komfortkasse_django are written: {type(error).__name__}: {error!s:.200}",
+            "Let db_for_write() of each router return an alias of DATABASES, or None.",
+        )
+        return
+    for alias, vendor in vendors.items():
+        if vendor not in {"sqlite", "postgresql", "mysql"}:  # MariaDB is a "mysql" to Django
+            yield _error(
+                21,
+                f"DATABASES[{alias!r}] is of the kind {vendor!r}, which this app does not speak.",
+                f"Keep {model._meta.label} and komfortkasse_django on SQLite, PostgreSQL, MariaDB"
+                " or MySQL.",
+            )
     if orders_at != mirror_at:
         yield CheckWarning(
             f"DATABASE_ROUTERS keep {model._meta.label} on {orders_at!r} but the mirror on"
@@ -283,6 +325,23 @@ def check_router(shop: Shop) -> Iterator[CheckMessage]:
             hint="Let the router keep komfortkasse_django on the database of the orders, or accept"
             " that a crash right after the commit of a deletion loses its removal.",
             id="komfortkasse_django.W001",
+        )
+
+
+def check_urllib3() -> Iterator[CheckMessage]:
+    """A fork in the place of urllib3, whose connections do not keep to DEADLINE."""
+    # It is not imported without need, which takes time.
+    if not find_spec("urllib3_future"):
+        return
+    version = import_module("urllib3").__version__
+    # The fork's versions end in 900 and more. It may also be installed beside urllib3.
+    if re.fullmatch(r"\d+\.\d+\.9\d\d", version):
+        yield CheckWarning(
+            f"urllib3-future {version} has taken the place of urllib3: a call to Komfortkasse may"
+            " take much longer than DEADLINE.",
+            hint="Uninstall it (niquests brings it along) and install urllib3 again, or install it"
+            " beside urllib3, as its documentation says under URLLIB3_NO_OVERRIDE.",
+            id="komfortkasse_django.W003",
         )
 
 

@@ -16,7 +16,6 @@ from django.utils.module_loading import import_string
 
 DEFAULT_API_URL = "https://ssl.komfortkasse.eu/api/v2"
 DEFAULT_DEADLINE = 10.0  # seconds
-MAX_DEADLINE = 86_400.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,7 @@ class KomfortkasseError(Exception):
 
 
 class InvalidRequest(KomfortkasseError):  # noqa: N818 - the name says what happened
-    """Komfortkasse rejects the request itself: 400, or another definite 4xx with its error."""
+    """Komfortkasse rejects the request itself: 400 with its error."""
 
     code = "invalid_request"
 
@@ -81,8 +81,8 @@ class DeadlineExceeded(ServiceUnavailable):
 class UnexpectedAnswer(KomfortkasseError):  # noqa: N818
     """Something answered, but not as Komfortkasse's contract says.
 
-    A redirect, a page of a proxy, another order's number, a 404 without the
-    contract's error, a body that is cut off, too large or not HTTP.
+    A redirect, a page of a proxy, another order's number, a 400 or 404 without
+    the contract's error, any other 4xx, a body that is cut off, too large or not HTTP.
     """
 
     code = "unexpected_answer"

@@ -9,6 +9,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from komfortkasse_django.api.rules import MAX_NUMBER_LENGTH
+
 ALL_UNKNOWN = 10
 """How many finished removals in a row Komfortkasse may not know before something must be wrong."""
 
@@ -152,7 +154,9 @@ class RemovedOrder(models.Model):
         max_length=255,
         help_text=_("Alias in the setting KOMFORTKASSE."),
     )
-    order_number = models.CharField(pgettext_lazy("komfortkasse", "order number"), max_length=255)
+    order_number = models.CharField(
+        pgettext_lazy("komfortkasse", "order number"), max_length=MAX_NUMBER_LENGTH
+    )
     state = models.CharField(
         pgettext_lazy("komfortkasse", "state"),
         max_length=32,

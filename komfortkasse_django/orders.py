@@ -1,6 +1,5 @@
 """What the shop's database says of an order: its number, and whether a number is in use."""
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,13 +7,9 @@ from django.core.exceptions import ValidationError
 from django.db import models, router
 from django.db.models import Model, QuerySet
 
+from komfortkasse_django.api.rules import check_number
 from komfortkasse_django.conf import Shop, concrete
 from komfortkasse_django.database import mirror_database
-from komfortkasse_django.models import get_field
-
-_MAX_LENGTH: int = get_field("order_number").max_length  # type: ignore[assignment]
-# PostgreSQL has no NUL, no database has lone surrogates.
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 # Django 6.1: a queryset can forbid its instances to load anything later.
 _FETCH_RAISE = getattr(models, "FETCH_RAISE", object())
@@ -62,16 +57,7 @@ def clean_number(value: object) -> str | None:
     number = "" if value is None else str(value)
     if not number.strip():
         return None
-    if len(number) > _MAX_LENGTH:
-        raise ValueError(
-            f"The order number {number[:32]!r}... has {len(number)} characters;"
-            f" at most {_MAX_LENGTH} can be sent to Komfortkasse."
-        )
-    if _UNSTORABLE.search(number):
-        raise ValueError(
-            f"The order number {number!r} contains a character that cannot be stored;"
-            " write one without NUL characters and lone surrogates."
-        )
+    check_number(number)
     return number
 
 

@@ -1,39 +1,21 @@
 """The API's answer to ``POST /order/remove/{orderNumber}`` as typed, frozen objects.
 
-Attributes are named as in the API's contract, in snake_case: ``paymentStatus``
-is ``payment_status``. Amounts are in units of ``currency``. A value that is
-missing or odd is None where the contract does not require the attribute.
+The classes follow the API's contract, one to one, with names in snake_case:
+``paymentStatus`` is ``payment_status``. Amounts are in units of ``currency``. Only
+the number of the order has to be there. Every other value is None where it is
+missing or odd, also where the contract requires it: a removal is confirmed by
+the number alone.
 """
 
-import contextlib
 import dataclasses
 import datetime as dt
-import functools
-import json
-import re
-from collections.abc import Callable
 from decimal import Decimal
-from types import NoneType
-from typing import (
-    Annotated,
-    Any,
-    NamedTuple,
-    Self,
-    TypeVar,
-    cast,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import Annotated
 
 from django.db.models import TextChoices
 from django.utils.translation import pgettext_lazy
 
-# Digits before and after the decimal point of any number that is read: far more
-# than money needs, and few enough for every later computation.
-MAX_DIGITS = 20
-
-# The contract says dd-MM-yyyy for an order's dates and nothing for the others.
+# The contract says dd-MM-yyyy for the dates of an order, and gives no format for the others.
 DateOfUnstatedFormat = Annotated[dt.date, "dd-MM-yyyy or yyyy-MM-dd"]
 
 
@@ -80,15 +62,15 @@ class RefundStatus(TextChoices):
 class Item:
     """Single item of an order."""
 
-    number: str
+    number: str | None = None
     name: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Billing or shipping address; ValueError without both ``last_name`` and ``company``."""
+    """Billing or shipping address."""
 
-    country_code: str
+    country_code: str | None = None
     gender: str | None = None
     first_name: str | None = None
     last_name: str | None = None
@@ -97,10 +79,6 @@ class Address:
     post_code: str | None = None
     city: str | None = None
     phone: str | None = None
-
-    def __post_init__(self) -> None:
-        if not (self.last_name or self.company):
-            raise ValueError("lastName and company are both missing or malformed")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +109,7 @@ class Posting:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionEvent:
-    """Single event at the collection agency; the contract states no format of ``timestamp``."""
+    """Single event at the collection agency. The contract gives no format for ``timestamp``."""
 
     timestamp: str | None = None
     description: str | None = None
@@ -150,12 +128,12 @@ class PaymentReminder:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Refund:
-    """Refund of an order; a status outside the contract stays a plain string."""
+    """Refund of an order. A status that the contract does not know stays a plain string."""
 
-    external_reference: str
-    amount: Decimal
-    currency: str
-    planned_date: DateOfUnstatedFormat
+    external_reference: str | None = None
+    amount: Decimal | None = None
+    currency: str | None = None
+    planned_date: DateOfUnstatedFormat | None = None
     id: str | None = None
     execution_date: DateOfUnstatedFormat | None = None
     reference_number: str | None = None
@@ -164,14 +142,17 @@ class Refund:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """An order at Komfortkasse; a type or status outside the contract stays a plain string."""
+    """An order at Komfortkasse. ``number`` is as Komfortkasse writes it, and always there.
+
+    A type or status that the contract does not know stays a plain string.
+    """
 
     number: str
-    date: dt.date
-    type: OrderType | str
-    amount: Decimal
-    currency: str
-    billing: Address
+    date: dt.date | None = None
+    type: OrderType | str | None = None
+    amount: Decimal | None = None
+    currency: str | None = None
+    billing: Address | None = None
     due_date: dt.date | None = None
     customer_email: str | None = None
     customer_number: str | None = None
@@ -202,183 +183,3 @@ class Order:
     payment_reminders: tuple[PaymentReminder, ...] | None = None
     refunds: tuple[Refund, ...] | None = None
     has_bank_details_for_refund: bool | None = None
-
-    @classmethod
-    def from_json(cls, text: bytes | str) -> Self:
-        """Read the body of a 200.
-
-        ValueError if it is not a JSON object or an attribute that the contract
-        requires is missing or odd; the message names the attribute, never its value.
-        """
-        return _read_part(cls, read_object(text), "")
-
-
-def read_object(text: bytes | str) -> dict[str, object]:
-    """Read a JSON object whose numbers are Decimals, or None where they are odd.
-
-    ValueError if it is anything else, names an attribute twice or nests too
-    deeply; the error holds nothing of the text.
-    """
-    value: object = None
-    # JSONDecodeError holds the whole body: it must not be the context of ours.
-    with contextlib.suppress(ValueError, RecursionError):
-        value = json.loads(
-            text,
-            parse_int=_read_number,
-            parse_float=_read_number,
-            parse_constant=_read_constant,
-            object_pairs_hook=_read_pairs,
-        )
-    if not isinstance(value, dict):
-        raise ValueError("not a JSON object")  # noqa: TRY004 - a matter of content
-    return value
-
-
-def _read_number(text: str) -> Decimal | None:
-    """Neither expands an exponent nor converts digits that nobody needs."""
-    if len(text) > 2 * MAX_DIGITS:
-        return None
-    number = None
-    with contextlib.suppress(ArithmeticError):
-        number = Decimal(text)
-    if number is None or abs(number.adjusted()) >= MAX_DIGITS:
-        return None
-    return number
-
-
-def _read_constant(_text: str) -> None:
-    """NaN and Infinity are no JSON; json reads them all the same."""
-
-
-def _read_pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("an attribute is named twice")
-    return value
-
-
-# A reader turns a JSON value into what the declared type wants, or raises
-# ValueError with the attribute's name: _Reader(value, name).
-_Reader = Callable[[object, str], object]
-_Part = TypeVar("_Part")
-_DD_MM_YYYY = re.compile(r"(?P<day>[0-9]{2})-(?P<month>[0-9]{2})-(?P<year>[0-9]{4})")
-_YYYY_MM_DD = re.compile(r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})")
-# JSON can escape what no database stores.
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-
-
-class _Attribute(NamedTuple):
-    field: str
-    name: str
-    required: bool
-    read: _Reader
-
-
-def _odd(name: str) -> ValueError:
-    return ValueError(f"{name} is missing or malformed")
-
-
-def _read_text(value: object, name: str) -> str:
-    if not isinstance(value, str) or _UNSTORABLE.search(value):
-        raise _odd(name)
-    return value
-
-
-def _read_decimal(value: object, name: str) -> Decimal:
-    if not isinstance(value, Decimal):
-        raise _odd(name)
-    return value
-
-
-def _read_integer(value: object, name: str) -> int:
-    if not isinstance(value, Decimal) or value != value.to_integral_value():
-        raise _odd(name)
-    return int(value)
-
-
-def _read_boolean(value: object, name: str) -> bool:
-    if not isinstance(value, bool):
-        raise _odd(name)
-    return value
-
-
-def _read_date(value: object, name: str, *, formats: tuple[re.Pattern[str], ...]) -> dt.date:
-    text = _read_text(value, name)
-    for match in filter(None, (pattern.fullmatch(text) for pattern in formats)):
-        with contextlib.suppress(ValueError):
-            return dt.date(int(match["year"]), int(match["month"]), int(match["day"]))
-    raise _odd(name)
-
-
-def _read_choice(choices: dict[str, TextChoices], value: object, name: str) -> str:
-    text = _read_text(value, name)
-    return choices.get(text, text)
-
-
-def _read_array(read: _Reader, value: object, name: str) -> tuple[object, ...]:
-    if not isinstance(value, list):
-        raise _odd(name)
-    entries = []
-    for entry in value:
-        with contextlib.suppress(ValueError):
-            entries.append(read(entry, name))
-    return tuple(entries)
-
-
-def _read_part(part: type[_Part], value: object, name: str) -> _Part:
-    if not isinstance(value, dict):
-        raise _odd(name)
-    values: dict[str, object] = {}
-    for attribute in _attributes(cast("type", part)):
-        full_name = f"{name}.{attribute.name}" if name else attribute.name
-        # In nearly every answer most attributes are missing: spare their exceptions.
-        if attribute.name in value or attribute.required:
-            try:
-                values[attribute.field] = attribute.read(value.get(attribute.name), full_name)
-            except ValueError:
-                if attribute.required:
-                    raise
-    return part(**values)
-
-
-@functools.cache
-def _attributes(part: type) -> tuple[_Attribute, ...]:
-    return tuple(
-        _Attribute(
-            field=field,
-            name=_camel_case(field),
-            required=NoneType not in get_args(hint),
-            read=_reader(hint),
-        )
-        for field, hint in get_type_hints(part, include_extras=True).items()
-    )
-
-
-def _camel_case(field: str) -> str:
-    first, *others = field.split("_")
-    return first + "".join(word.capitalize() for word in others)
-
-
-def _reader(hint: Any) -> _Reader:  # noqa: ANN401 - a type annotation has no type
-    """Return the reader for a declared type, whether or not it allows None."""
-    if get_origin(hint) is tuple:
-        return functools.partial(_read_array, _reader(get_args(hint)[0]))
-    if hint in _READERS:
-        return _READERS[hint]
-    if dataclasses.is_dataclass(hint):
-        return functools.partial(_read_part, cast("type[object]", hint))
-    # What is left is a union: an enumeration beside str, or something beside None.
-    alternative = get_args(hint)[0]
-    if isinstance(alternative, type) and issubclass(alternative, TextChoices):
-        return functools.partial(_read_choice, {str(choice): choice for choice in alternative})
-    return _reader(alternative)
-
-
-_READERS: dict[Any, _Reader] = {
-    str: _read_text,
-    Decimal: _read_decimal,
-    int: _read_integer,
-    bool: _read_boolean,
-    dt.date: functools.partial(_read_date, formats=(_DD_MM_YYYY,)),
-    DateOfUnstatedFormat: functools.partial(_read_date, formats=(_DD_MM_YYYY, _YYYY_MM_DD)),
-}

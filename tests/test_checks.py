@@ -6,11 +6,12 @@ import re
 import socket
 from collections import defaultdict
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import django
 import pytest
 from django.core.checks import registry
-from django.db import models
+from django.db import connections, models
 from django.test import override_settings
 from django.test.utils import isolate_apps
 from hypothesis import given
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from komfortkasse_django import checks
 from komfortkasse_django.checks import check_settings
 from komfortkasse_django.client import Client
+from tests.shop.models import Order
 from tests.support.examples import examples
 from tests.support.routers import MirrorElsewhere, Together
 
@@ -49,7 +51,8 @@ def check(settings):
 
     def check(setting):
         settings.KOMFORTKASSE = setting
-        messages = check_settings()
+        # The orders of these tests may share their numbers, as the tests of W004 tell.
+        messages = [each for each in check_settings() if not each.id.endswith("W004")]
         for message in messages:
             assert message.hint
             assert KEY not in message.msg + message.hint
@@ -90,6 +93,7 @@ def test_is_registered():
         {"API_URL": "http://localhost/api"},
         {"API_URL": "http://[::1]:8000/"},
         {"API_URL": "http://komfortkasse.localhost:8000"},
+        {"API_URL": "https://komfortkasse.test/v2/"},
         {"DEADLINE": 0.5, "REQUEST_BUDGET": 0, "CONCURRENCY": 100},
         {"ENABLED": False, "API_KEY": ""},
         {"ENABLED": False, "API_KEY": None},
@@ -225,7 +229,7 @@ def test_e006_api_url(check_options, url):
 @given(st.text(max_size=20).map("https://host".__add__) | st.text())
 def test_e006_what_no_check_refuses_the_client_takes(url):
     with override_settings(KOMFORTKASSE={"default": {**GOOD, "API_URL": url}}):
-        refused = any(message.id.endswith(("E006", "E007")) for message in check_settings())
+        refused = any(each.id.endswith(("E006", "E007", "E018")) for each in check_settings())
 
     if not refused:
         Client(api_key=KEY, api_url=url)
@@ -235,7 +239,7 @@ def test_e006_what_no_check_refuses_the_client_takes(url):
 @given(st.text())
 def test_e005_what_no_check_refuses_the_client_takes(key):
     with override_settings(KOMFORTKASSE={"default": {**GOOD, "API_KEY": key}}):
-        refused = bool(check_settings())
+        refused = any(each.id.endswith("E005") for each in check_settings())
 
     if not refused:
         Client(api_key=key)
@@ -246,6 +250,16 @@ def test_e005_what_no_check_refuses_the_client_takes(key):
 )
 def test_e007_plain_http(check_options, url):
     assert [number for number, _ in check_options(API_URL=url)] == ["E007"]
+
+
+@pytest.mark.parametrize(
+    "url", ["https://ssl.komfortkasse.eu", "https://host/", "https://h:8443//"]
+)
+def test_e018_no_path(check_options, url):
+    [(number, text)] = check_options(API_URL=url)
+
+    assert number == "E018"
+    assert text.endswith('Write it as "https://ssl.komfortkasse.eu/api/v2".')
 
 
 @pytest.mark.parametrize(
@@ -320,6 +334,92 @@ def test_e011_order_number(check_options, order_number, hint):
 
     assert number == "E011"
     assert hint in text
+
+
+def test_e011_not_of_a_property_that_fails(check_options, monkeypatch):
+    class Descriptor:
+        def __get__(self, instance, owner):
+            raise KeyError("of instances only")
+
+    monkeypatch.setattr(Order, "odd", Descriptor(), raising=False)
+
+    assert check_options(ORDER_NUMBER="odd") == []
+
+
+def check_model(model, monkeypatch, function, **options):
+    """What a check says of a shop with this model."""
+    monkeypatch.setattr(checks.Shop, "installed_model", model)
+    monkeypatch.setattr(checks.Shop, "model", model)
+    return [*function(checks.Shop(alias="default", **options))]
+
+
+@isolate_apps("tests.shop")
+def test_e019_composite_key(monkeypatch):
+    class CompositeOrder(models.Model):
+        pk = models.CompositePrimaryKey("year", "number")
+        year = models.IntegerField()
+        number = models.IntegerField()
+
+        class Meta:
+            app_label = "shop"
+
+    def check(order_number):
+        return check_model(
+            CompositeOrder, monkeypatch, checks.check_order_number, order_number=order_number
+        )
+
+    [message] = check("pk")
+    assert message.id == "komfortkasse_django.E019"
+    assert "shop.CompositeOrder" in message.msg
+    assert "function" in message.hint
+    assert check("number") == []
+
+
+@isolate_apps("tests.shop")
+def test_w004_numbers_that_several_orders_may_have(monkeypatch):
+    class Invoice(models.Model):
+        entity = models.IntegerField()
+        number = models.IntegerField()
+        draft = models.CharField(max_length=10)
+        unique = models.CharField(max_length=10, unique=True)
+        alone = models.CharField(max_length=10)
+        together = models.CharField(max_length=10)
+
+        class Meta:
+            app_label = "shop"
+            unique_together = (("together",), ("entity", "together"))
+            constraints = (
+                models.UniqueConstraint(fields=["entity", "number"], name="both"),
+                models.UniqueConstraint(fields=["alone"], name="alone"),
+                models.UniqueConstraint(
+                    fields=["draft"], condition=models.Q(entity=1), name="draft"
+                ),
+            )
+
+    class Child(Invoice):
+        class Meta:
+            app_label = "shop"
+
+    def check(model, **options):
+        return check_model(model, monkeypatch, checks.check_unique_number, **options)
+
+    for model in (Invoice, Child):
+        for name in ("number", "draft", "entity"):
+            [message] = check(model, order_number=name)
+            assert message.id == "komfortkasse_django.W004"
+            assert f"is {name!r}, but several orders of shop.Invoice" in message.msg
+            assert "ORDER_FILTER" in message.hint
+            assert "unique=True" in message.hint
+            assert check(model, order_number=name, order_filter=a_function) == []
+        for name in ("unique", "alone", "together", "pk", "id", a_function, "nothing"):
+            assert check(model, order_number=name) == []
+    assert check(None) == []
+
+
+def test_w004_is_among_the_others(settings):
+    settings.KOMFORTKASSE = {"default": GOOD}
+
+    assert [each.id for each in check_settings()] == ["komfortkasse_django.W004"]
 
 
 @pytest.mark.parametrize(
@@ -447,6 +547,83 @@ def test_w001_router(check_options, settings):
     assert check_options() == []
 
 
+class Failing:
+    """A router that needs what a check cannot give, such as the tenant of a request."""
+
+    def db_for_write(self, model, **hints):
+        return {}["tenant"]
+
+
+class Nowhere:
+    def db_for_write(self, model, **hints):
+        return "nowhere"
+
+
+@pytest.mark.parametrize(
+    ("router", "reason"), [(Failing, "KeyError: 'tenant'"), (Nowhere, "ConnectionDoesNotExist: ")]
+)
+def test_e020_router(check_options, settings, router, reason):
+    settings.DATABASE_ROUTERS = [router()]
+
+    [(number, text)] = check_options()
+
+    assert number == "E020"
+    assert f"shop.Order and komfortkasse_django are written: {reason}" in text
+    assert "db_for_write()" in text
+
+
+def test_e021_database(check_options, settings, monkeypatch):
+    monkeypatch.setattr(type(connections["other"]), "vendor", "oracle")
+
+    [(number, text)] = check_options()
+
+    assert number == "E021"
+    assert "DATABASES['default'] is of the kind 'oracle'" in text
+    assert "SQLite, PostgreSQL, MariaDB or MySQL" in text
+
+
+def test_e021_only_of_the_databases_that_are_used(check_options, settings, monkeypatch):
+    monkeypatch.setattr(connections["other"], "vendor", "oracle")
+    assert check_options() == []
+
+    settings.DATABASE_ROUTERS = [Together()]
+    [(number, text)] = check_options()
+
+    assert number == "E021"
+    assert "DATABASES['other']" in text
+
+
+@pytest.fixture
+def urllib3_future(monkeypatch):
+    """Install urllib3-future, with this version in the place of urllib3."""
+
+    def install(version):
+        monkeypatch.setattr(checks, "find_spec", lambda name: name or None)
+        module = SimpleNamespace(__version__=version)
+        monkeypatch.setattr(checks, "import_module", {"urllib3": module}.__getitem__)
+
+    return install
+
+
+@pytest.mark.parametrize("version", ["2.25.904", "2.1.999"])
+def test_w003_urllib3_future(check_options, urllib3_future, version):
+    urllib3_future(version)
+
+    [(number, text)] = check_options()
+
+    assert number == "W003"
+    assert f"urllib3-future {version}" in text
+    assert "DEADLINE" in text
+    assert "niquests" in text
+
+
+@pytest.mark.parametrize("version", ["2.8.0", "1.26.20", "2.900.1", "2.9.9"])
+def test_w003_not_beside_urllib3(check_options, urllib3_future, version):
+    urllib3_future(version)
+
+    assert check_options() == []
+
+
 def test_tells_everything_at_once(check):
     messages = check(
         {"a": {**GOOD, "ORDER_MODEL": "x"}, "b": {**GOOD, "DEADLINE": 0}, "c": GOOD, "d": None}
@@ -467,7 +644,7 @@ def test_an_id_means_one_thing():
             ):
                 givers[node.args[0].value].add(function.name)
 
-    assert sorted(givers) == list(range(1, 18))
+    assert sorted(givers) == list(range(1, 22))
     assert {number: names for number, names in givers.items() if len(names) > 1} == {}
 
 
@@ -475,4 +652,4 @@ def test_every_id_is_tested():
     """By a test that is named after it."""
     ids = {name[5:9].upper() for name in globals() if re.match("test_[ew]0", name)}
 
-    assert ids == {f"E{number:03}" for number in range(1, 18)} | {"W001"}
+    assert ids == {f"E{number:03}" for number in range(1, 22)} | {"W001", "W003", "W004"}

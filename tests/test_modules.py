@@ -27,7 +27,6 @@ LATE = {
     ("client", "api.exchange"),
     ("queue.delivery", "queue.pushing"),
     # Reading answers takes 30 ms more.
-    ("checks", "client"),
     ("reports.wording", "schema"),
     # A task is judged by the TASKS setting when it is defined.
     ("queue.delivery", "tasks"),

@@ -116,7 +116,7 @@ class TestAttachment:
         assert attached == [True]
 
     def test_passes_djangos_own_checks(self):
-        assert run_checks() == []
+        assert [each for each in run_checks() if not each.is_silenced()] == []
 
     def test_switched_off_shops_show_nothing(self, clerk, order, configure):
         configure(ENABLED=False)

@@ -4,7 +4,7 @@ import pytest
 from docutils import nodes
 
 from tests.package.conftest import ROOT, run
-from tests.support.loopback import Komfortkasse, Server
+from tests.support.loopback import Komfortkasse, Server, http_answer
 from tests.support.readme import recipe, section
 
 # As ``startproject`` lists them, after the admin.
@@ -55,12 +55,16 @@ def commands() -> list[list[str]]:
 
 @pytest.fixture
 def komfortkasse():
-    with Server(Komfortkasse().serve) as server:
+    """Knows every order, but for one that cannot exist."""
+    unknown = http_answer(b'{"error": "Order not found"}', status="404 Not Found")
+    double = Komfortkasse()
+    double.on_request = lambda number: unknown if "ping" in number else None
+    with Server(double.serve) as server:
         yield server
 
 
 def test_follows_the_quick_start(python, tmp_path, komfortkasse):
-    install, migrate, push = commands()
+    install, ping, migrate, push = commands()
     environment = {
         "KOMFORTKASSE_API_KEY": "key-of-the-quick-start",
         "PYTHONWARNINGS": "error",
@@ -85,7 +89,8 @@ def test_follows_the_quick_start(python, tmp_path, komfortkasse):
         file.write(f'KOMFORTKASSE["default"]["API_URL"] = "{komfortkasse.url}"\n')
     python_("manage.py", "makemigrations", "shop")
     assert "no issues" in python_("manage.py", "check", "--fail-level", "WARNING")
-    assert migrate[0] == push[0] == "python"
+    assert ping[0] == migrate[0] == push[0] == "python"
+    assert python_(*ping[1:]) == "Shop default: the API key is right.\n"
     python_(*migrate[1:])
 
     deleted = python_("manage.py", "shell", "-v", "0", "-c", DELETE_AN_ORDER)
@@ -93,7 +98,7 @@ def test_follows_the_quick_start(python, tmp_path, komfortkasse):
     page = python_("manage.py", "shell", "-v", "0", "-c", SEE_THE_ROW)
 
     assert deleted == "1001 removed DISAPPEARED\n"
-    (request,) = komfortkasse.requests
+    (_, request) = komfortkasse.requests
     assert request.startswith(b"POST /api/v2/order/remove/1001 HTTP/1.1\r\n")
     assert b"X-Komfortkasse-API-Key: key-of-the-quick-start\r\n" in request
     assert all(text in page for text in ("1001", "entfernt", "Verschwunden"))

@@ -14,6 +14,7 @@ from django.db import OperationalError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from komfortkasse_django.api.reading import read_order
 from komfortkasse_django.client import Client
 from komfortkasse_django.exceptions import AuthenticationFailed, InvalidRequest, OrderNotFound
 from komfortkasse_django.models import RemovedOrder, ShopState
@@ -130,10 +131,9 @@ class TestOutcome:
         assert row().finished_at is not None
         assert announced == []
 
-    @pytest.mark.parametrize("status", [400, 409, 422])
-    def test_failed(self, komfortkasse, announced, caplog, status):
+    def test_failed(self, komfortkasse, announced, caplog):
         due("1001")
-        komfortkasse.answer = error(status, "Order is locked")
+        komfortkasse.answer = error(400, "Order is locked")
 
         assert push().states == {"failed": 1}
 
@@ -223,7 +223,7 @@ class TestOutcome:
         def remove_order(self, number, deadline):
             if number == "1001":
                 raise ZeroDivisionError("by the client")
-            return OrderJSON.from_json(json.dumps(order_json(number)).encode())
+            return read_order(json.dumps(order_json(number)))
 
         monkeypatch.setattr(Client, "remove_order", remove_order)
 
@@ -607,7 +607,7 @@ class TestWorker:
 
         def remove_order(self, number, deadline):
             seen.append((threading.current_thread(), ours.in_atomic_block))
-            return OrderJSON.from_json(json.dumps(order_json(number)).encode())
+            return read_order(json.dumps(order_json(number)))
 
         monkeypatch.setattr(Client, "remove_order", remove_order)
         push()
@@ -651,7 +651,7 @@ class TestWorker:
             if len(asked) > 1:
                 failed.wait(10)
                 time.sleep(0.05)  # or all of them are through before the error is
-            return OrderJSON.from_json(json.dumps(order_json(number)).encode())
+            return read_order(json.dumps(order_json(number)))
 
         def fail_after_the_first(rows):
             if rows:

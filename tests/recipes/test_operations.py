@@ -114,6 +114,13 @@ class TestExitCodes:
     def code(self, project):
         return lambda command: project.start(f"python manage.py komfortkasse_{command}").returncode
 
+    def test_of_ping(self, project, code):
+        assert code("ping") == 1  # this double knows every order
+        self.answer(project, "404 Not Found")
+        assert code("ping") == 0
+        self.answer(project, "401 Unauthorized")
+        assert code("ping") == 1
+
     def answer(self, project, status):
         answer = http_answer(b'{"error": "No"}', status=status)
         project.komfortkasse.on_request = lambda number: answer
@@ -158,7 +165,13 @@ class TestExitCodes:
 
     @pytest.mark.parametrize(
         "command",
-        ["push --limit 0", "remove 9 --shop none", "prune --older-than 0", "status --max-age 0"],
+        [
+            "push --limit 0",
+            "ping --shop none",
+            "remove 9 --shop none",
+            "prune --older-than 0",
+            "status --max-age 0",
+        ],
     )
     def test_of_unusable_arguments(self, code, command):
         assert code(command) == 2
@@ -167,6 +180,7 @@ class TestExitCodes:
         project.add_settings('KOMFORTKASSE["default"]["CONCURRENCY"] = 0')
 
         assert [code(command) for command in self.COMMANDS] == [1, 1, 1, 0]
+        assert code("ping") == 1
         project.run(DELETE.format("2"))  # the shop goes on
         assert project.mirror() == [("1", "pending"), ("2", "pending")]
 

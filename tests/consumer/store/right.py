@@ -40,11 +40,12 @@ def ask(client: Client) -> schema.Order:
 
 def read(order: schema.Order) -> None:
     assert_type(order.number, str)
-    assert_type(order.date, dt.date)
-    assert_type(order.amount, Decimal)
+    assert_type(order.date, dt.date | None)
+    assert_type(order.amount, Decimal | None)
     assert_type(order.amount_paid, Decimal | None)
     assert_type(order.payment_status, schema.PaymentStatus | str | None)
-    assert_type(order.billing.country_code, str)
+    if order.billing:
+        assert_type(order.billing.country_code, str | None)
     for posting in order.postings or ():
         assert_type(posting.amount, Decimal | None)
     for refund in order.refunds or ():

@@ -1,0 +1,1 @@
+"""How an answer of Komfortkasse is got and read. ``client`` is the way in."""

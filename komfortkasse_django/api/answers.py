@@ -1,0 +1,152 @@
+"""What an answer means: the order that it confirms, or what went wrong."""
+
+import dataclasses
+import email.utils
+import math
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from urllib.parse import quote, urlsplit
+
+from komfortkasse_django.api.reading import read_object, read_order
+from komfortkasse_django.exceptions import (
+    AuthenticationFailed,
+    InvalidRequest,
+    KomfortkasseError,
+    OrderNotFound,
+    ServiceUnavailable,
+    UnexpectedAnswer,
+)
+from komfortkasse_django.schema import Order
+
+MAX_ERROR_LENGTH = 500
+
+# What HTTP and web frameworks say of a path that they do not know. No word of it is of an order.
+_NOT_FOUND = {
+    *("404", "not", "found", "notfound", "http", "status", "code", "error", "exception"),
+    *("page", "path", "route", "endpoint", "url", "uri"),
+}
+
+_Redact = Callable[[str, str], str]  # of a replacement and the text
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back. ``body`` is an error where it could not be read to its end."""
+
+    status: int
+    location: str
+    retry_after: str
+    body: bytes | KomfortkasseError
+
+
+def meaning(answer: Answer, number: str, redact: _Redact) -> Order | KomfortkasseError:
+    """Return what an answer to the removal of an order means."""
+    status = answer.status
+    error = _error_text(answer.body, redact)
+    detail = f"HTTP {status}" + (f": {error}" if error else "")
+    if status in {401, 403}:
+        return AuthenticationFailed(
+            f"Komfortkasse does not accept the API key ({detail})", status=status
+        )
+    if status in {408, 425, 429} or 500 <= status <= 599:
+        return ServiceUnavailable(
+            f"Komfortkasse is temporarily unavailable ({detail})",
+            status=status,
+            retry_after=_seconds(answer.retry_after),
+        )
+    if 300 <= status <= 399:
+        target = _origin(answer.location, redact)
+        return UnexpectedAnswer(
+            f"The request was redirected{target}, which is not followed ({detail})", status=status
+        )
+    if isinstance(answer.body, KomfortkasseError):
+        return answer.body
+    if status == 200:
+        return _confirmation(answer.body, number)
+    return _refusal(status, error, detail)
+
+
+def _refusal(status: int, error: str, detail: str) -> KomfortkasseError:
+    if status == 404 and not _is_reason_phrase(error):
+        return OrderNotFound(f"Komfortkasse has no such order ({detail})", status=status)
+    if error and status == 400:
+        return InvalidRequest(f"Komfortkasse rejects the request ({detail})", status=status)
+    return UnexpectedAnswer(
+        f"The answer is not one that Komfortkasse's API gives ({detail})", status=status
+    )
+
+
+def _is_reason_phrase(error: str) -> bool:
+    """Whether a 404's error says no more than "Not Found", in whatever spelling."""
+    text = re.sub(r"(?i)\bHTTP/[\d.]+", "", error)
+    # NOT_FOUND, NotFound and HTTP404Error are several words each.
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+", text)
+    return _NOT_FOUND.issuperset(map(str.casefold, words))
+
+
+def _confirmation(body: bytes, number: str) -> Order | UnexpectedAnswer:
+    """Return the order if it is the one that was asked for. Nothing but its number decides."""
+    problem = "it is about another order"
+    try:
+        order = read_order(body)
+    except ValueError as error:
+        problem = str(error)
+    else:
+        if order.number.strip().casefold() == number.strip().casefold():
+            return order
+    return UnexpectedAnswer(
+        f"The answer does not confirm the removal (HTTP 200): {problem}", status=200
+    )
+
+
+def _error_text(body: bytes | KomfortkasseError, redact: _Redact) -> str:
+    """Return the error text that the contract promises with 4xx, or an empty string."""
+    content: dict[str, object] = {}
+    if isinstance(body, bytes):
+        with suppress(ValueError):
+            content = read_object(body)
+    error = content.get("error")
+    return _harmless(error, redact)[:MAX_ERROR_LENGTH] if isinstance(error, str) else ""
+
+
+def _origin(location: str, redact: _Redact) -> str:
+    """Return scheme and host of a redirect's target, as part of a sentence."""
+    with suppress(ValueError):
+        target = urlsplit(location)
+        if target.scheme and target.hostname:
+            return " to " + _harmless(f"{target.scheme}://{target.hostname}", redact)
+    return ""
+
+
+def _harmless(text: str, redact: _Redact) -> str:
+    """Return a server's text on one line, without control characters or the API key."""
+    text = redact("***", text)
+    # A blank for each, so that no parts of the key come together.
+    text = "".join(character if character.isprintable() else " " for character in text)
+    return " ".join(text.split())
+
+
+def redactor(api_key: str) -> _Redact:
+    """Return a function that replaces the key in a text.
+
+    Reports of errors may show this function: unlike the key, it does not tell the key.
+    """
+    # A host name comes back in lower case, a path percent-encoded.
+    forms = "|".join(re.escape(form) for form in (api_key, quote(api_key, safe="")))
+    return re.compile(forms, re.IGNORECASE).sub
+
+
+def _seconds(retry_after: str) -> float | None:
+    """Return ``Retry-After`` in seconds, or None. It may hold a date (RFC 9110, 10.2.3)."""
+    text = retry_after.strip()
+    if text.isascii() and text.isdigit():
+        seconds = float(text)
+        return seconds if math.isfinite(seconds) else None
+    with suppress(ValueError, OverflowError):
+        date = email.utils.parsedate_to_datetime(text)
+        if date.tzinfo is None:
+            date = date.replace(tzinfo=UTC)
+        return max(0.0, (date - datetime.now(UTC)).total_seconds())
+    return None

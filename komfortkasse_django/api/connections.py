@@ -1,0 +1,162 @@
+"""Connections that keep to the limits of an attempt, from the name's look-up to the last byte."""
+
+import functools
+import http.client
+import io
+import socket
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+import requests.adapters
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import NewConnectionError
+from urllib3.util.connection import create_connection
+
+from komfortkasse_django.api.attempt import Attempt
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+
+class Adapter(requests.adapters.HTTPAdapter):
+    """Gives requests connections that keep to the limits of an attempt."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._pool_classes = {
+            "http": functools.partial(_pool, HTTPConnectionPool, _HTTPConnection, attempt),
+            "https": functools.partial(_pool, HTTPSConnectionPool, _HTTPSConnection, attempt),
+        }
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as inherited
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = self._pool_classes
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:  # noqa: ANN401 - as inherited
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        # A SOCKS proxy needs connections of its own kind.
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = self._pool_classes
+        return manager
+
+
+def _pool(
+    pool_class: type[HTTPConnectionPool],
+    connection_class: type["_HTTPConnection"],
+    attempt: Attempt,
+    *args: Any,  # noqa: ANN401
+    **kwargs: Any,  # noqa: ANN401
+) -> HTTPConnectionPool:
+    pool = pool_class(*args, **kwargs)
+    pool.ConnectionCls = functools.partial(connection_class, attempt)  # type: ignore[assignment]
+    return pool
+
+
+class _HTTPConnection(HTTPConnection):
+    def __init__(self, attempt: Attempt, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **kwargs)
+        self._attempt = attempt
+        self.response_class = functools.partial(_Response, attempt)  # type: ignore[assignment]
+
+    def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as inherited
+        self._attempt.sent = True
+        super().request(*args, **kwargs)
+
+    def _new_conn(self) -> socket.socket:
+        self._attempt.connected = True
+        try:
+            return self._connect_to_any(look_up(self.host, self.port, self._attempt))
+        except (OSError, ValueError) as error:
+            raise NewConnectionError(self, "no connection") from error
+
+    def _connect_to_any(self, addresses: list[str]) -> socket.socket:
+        failure = OSError()
+        for position, address in enumerate(addresses):
+            # An address that never answers must leave time for the next one.
+            share = self._attempt.seconds_left() / (len(addresses) - position)
+            try:
+                sock = create_connection(
+                    (address, self.port), share, socket_options=self.socket_options
+                )
+            except OSError as error:
+                failure = error
+            else:
+                # A TLS handshake may follow, and may take only what is left.
+                self._attempt.limit(sock)
+                return sock
+        raise failure
+
+    def _tunnel(self) -> None:
+        try:
+            super()._tunnel()
+            self._attempt.limit(self.sock)
+        finally:
+            # What a proxy says is not an answer of Komfortkasse.
+            self._attempt.received = 0
+
+
+class _HTTPSConnection(_HTTPConnection, HTTPSConnection):
+    pass
+
+
+def look_up(host: str, port: int, attempt: Attempt) -> list[str]:
+    """Return the addresses of a host. Raises ``OSError`` or ``ValueError`` if there are none.
+
+    ``getaddrinfo()`` can hang for half a minute and nothing can interrupt it, so
+    it runs in a thread that is not waited for when the time is over.
+    """
+    future: Future[list[str]] = Future()
+
+    def resolve() -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            future.set_result([str(address[0]) for *_, address in found])
+        except (OSError, ValueError) as error:
+            future.set_exception(error)
+
+    threading.Thread(target=resolve, name="komfortkasse-dns", daemon=True).start()
+    return future.result(attempt.seconds_left())
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, attempt: Attempt, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_Wire(attempt, sock, self.fp.detach()))
+
+    def _read_status(self) -> tuple[str, int, str]:
+        # http.client itself skips no interim answer but 100, and of that only some in new versions.
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 100 <= status <= 199:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+
+    def begin(self) -> None:
+        super().begin()
+        # urllib3 would log malformed headers, and a server may repeat the API key in them.
+        self.msg.defects = []
+        self.msg.set_payload("")
+
+
+class _Wire(io.RawIOBase):
+    """Reads from a socket, and asks the attempt before and after each read."""
+
+    def __init__(self, attempt: Attempt, sock: socket.socket, raw: io.RawIOBase) -> None:
+        self._attempt = attempt
+        self._sock = sock
+        self._raw = raw
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int | None:
+        self._sock.settimeout(self._attempt.seconds_left())
+        size = self._raw.readinto(buffer)
+        self._attempt.count(size or 0)
+        return size
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()

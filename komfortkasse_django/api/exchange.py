@@ -1,0 +1,146 @@
+"""One HTTP exchange within hard limits of time and bytes.
+
+``requests`` limits the time of a single read, so a server that sends one byte
+at a time can hold it for ever. Here one clock runs for the look-up of the name,
+connecting, TLS, sending, headers and body together. (Through a SOCKS proxy only
+the time of a single read and the size of the body are limited.)
+
+Importing ``requests`` takes 100 ms: import this module only to make a call.
+"""
+
+import functools
+import http.client
+import ssl
+import time
+import zlib
+from collections.abc import Mapping
+from contextlib import closing
+from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
+from typing import Any
+
+import requests
+import requests.adapters
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from komfortkasse_django.api.answers import Answer
+from komfortkasse_django.api.attempt import MAX_BODY, Attempt, TooLargeError
+from komfortkasse_django.api.connections import Adapter
+from komfortkasse_django.exceptions import ConnectionFailed, KomfortkasseError
+
+READ_SIZE = 2**16
+
+# zlib tells the headers of gzip and deflate apart itself.
+GZIP_OR_DEFLATE = zlib.MAX_WBITS | 32
+
+# What requests, urllib3 and http.client raise for all that a network can do.
+NETWORK_ERRORS = (
+    requests.RequestException,
+    HTTPError,
+    http.client.HTTPException,
+    OSError,
+    ValueError,
+)
+
+
+class Session(requests.Session):
+    """Sends POST requests that differ only in their URL, on connections that are kept.
+
+    For one thread. Proxies and the CA bundle are read from the environment once.
+    """
+
+    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
+        super().__init__()
+        self._attempt = Attempt()
+        self._url = url
+        self._headers = headers
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        for scheme in ("https://", "http://"):
+            self.mount(scheme, Adapter(self._attempt))
+
+    def post(self, url: str, *, seconds: float) -> Answer | KomfortkasseError:  # type: ignore[override]
+        """Return the answer, or why there is none.
+
+        Errors are returned, not raised. An error of requests holds the request,
+        and so the API key: it must not become the context of another error.
+        """
+        ends = time.monotonic() + seconds
+        answer = self._try(url, ends)
+        if isinstance(answer, ConnectionFailed) and self._attempt.was_on_old_connection():
+            answer = self._try(url, ends)
+        return answer
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Never follow one: to prepare for it, requests reads the body without limit."""
+
+    @functools.cached_property
+    def _template(self) -> requests.PreparedRequest:
+        return requests.Request("POST", self._url, self._headers).prepare()
+
+    @functools.cached_property
+    def _settings(self) -> dict[str, Any]:
+        return dict(
+            self.merge_environment_settings(self._url, {}, stream=True, verify=None, cert=None)
+        )
+
+    def _try(self, url: str, ends: float) -> Answer | KomfortkasseError:
+        self._attempt.start(ends)
+        try:
+            request = self._template.copy()
+            # Not prepared: that would unquote "%2E", and urllib3 would then drop the segment.
+            request.url = url
+            response = self.send(
+                request,
+                timeout=urllib3.Timeout(total=self._attempt.seconds_left()),  # type: ignore[arg-type]
+                allow_redirects=False,
+                **self._settings,
+            )
+        except NETWORK_ERRORS as error:
+            self.close()
+            failure = self._attempt.failure(error)
+            # requests does not tell a CA bundle that cannot be used from a network that is down.
+            if isinstance(failure, ConnectionFailed) and (problem := self._problem_of_bundle(url)):
+                return ConnectionFailed(f"No connection to Komfortkasse: {problem}")
+            return failure
+        with closing(response):
+            return Answer(
+                status=response.status_code,
+                location=response.headers.get("Location", ""),
+                retry_after=response.headers.get("Retry-After", ""),
+                body=self._body(response),
+            )
+
+    def _problem_of_bundle(self, url: str) -> str:
+        """Return why the CA bundle cannot be used, or an empty string."""
+        verify = self._settings["verify"]
+        bundle = requests.adapters.DEFAULT_CA_BUNDLE_PATH if verify is True else verify
+        kind = "capath" if Path(bundle).is_dir() else "cafile"
+        try:
+            if url.startswith("https:"):
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(**{kind: bundle})
+        except OSError as error:
+            return f"the CA bundle {bundle} cannot be used ({error.strerror})"
+        return ""
+
+    def _body(self, response: requests.Response) -> bytes | KomfortkasseError:
+        try:
+            return read_body(response.raw, response.headers.get("Content-Encoding", ""))
+        except (*NETWORK_ERRORS, zlib.error) as error:
+            return self._attempt.failure(error, status=response.status_code)
+
+
+def read_body(raw: urllib3.HTTPResponse, encoding: str) -> bytes:
+    """Read and decompress a body, never holding more than ``MAX_BODY`` of it."""
+    # An encoding that zlib does not know ends in its error.
+    plain = encoding.lower() in {"", "identity"}
+    decoder = None if plain else zlib.decompressobj(GZIP_OR_DEFLATE)
+    body = bytearray()
+    while chunk := raw.read(READ_SIZE, decode_content=False):
+        body += decoder.decompress(chunk, MAX_BODY + 1 - len(body)) if decoder else chunk
+        if len(body) > MAX_BODY:
+            raise TooLargeError
+    # urllib3 1.26 does not compare with Content-Length itself.
+    if raw.length_remaining or (decoder and not decoder.eof):
+        raise http.client.HTTPException("a body that is cut off")
+    return bytes(body)

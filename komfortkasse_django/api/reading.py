@@ -1,0 +1,189 @@
+"""From the JSON of an answer to the typed objects of ``schema``.
+
+What is read of an attribute follows from the type that ``schema`` declares for it. Whatever does
+not fit that type becomes None.
+"""
+
+import contextlib
+import dataclasses
+import datetime as dt
+import functools
+import json
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, NamedTuple, TypeVar, cast, get_args, get_origin, get_type_hints
+
+from django.db.models import TextChoices
+
+from komfortkasse_django.api.rules import is_storable
+from komfortkasse_django.schema import DateOfUnstatedFormat, Order
+
+# Digits before and after the decimal point of a number that is read. Money needs far
+# fewer, and every later calculation can take as many.
+MAX_DIGITS = 20
+
+
+class Number(NamedTuple):
+    """A JSON number as it is written: what nobody asks for is not calculated."""
+
+    text: str
+
+
+def read_order(text: bytes | str) -> Order:
+    """Read the body of a 200. The number may be a JSON text or a JSON number.
+
+    Raises ``ValueError`` if it is not a JSON object with a ``number``. The message holds nothing
+    of the text.
+    """
+    content = read_object(text)
+    number = content.get("number")
+    if isinstance(number, Number):
+        content["number"] = number.text
+    values = _read_attributes(Order, content)
+    if not values.get("number"):
+        raise ValueError("number is missing or malformed")
+    return Order(**values)
+
+
+def read_object(text: bytes | str) -> dict[str, object]:
+    """Read a JSON object. Its numbers become ``Number``.
+
+    Raises ``ValueError`` if it is anything else or nests too deeply. The error holds nothing of
+    the text.
+    """
+    value: object = None
+    # JSONDecodeError holds the whole body: it must not be the context of ours.
+    with contextlib.suppress(ValueError, RecursionError):
+        value = json.loads(
+            text,
+            parse_int=Number,
+            parse_float=Number,
+            parse_constant=_read_constant,
+            object_pairs_hook=_read_pairs,
+        )
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004 - a matter of content
+    return value
+
+
+def _read_constant(_text: str) -> None:
+    """Take NaN and Infinity for None: they are no JSON, but Python's json reads them."""
+
+
+def _read_pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Let the last of several values count, as all readers of JSON do.
+
+    But two different numbers are none: nobody can tell which order is meant.
+    """
+    value = dict(pairs)
+    if any(name == "number" and other != value["number"] for name, other in pairs):
+        value["number"] = None
+    return value
+
+
+# A reader turns a JSON value into what the declared type wants, or into None.
+_Reader = Callable[[object], object]
+_Part = TypeVar("_Part")
+_DD_MM_YYYY = re.compile(r"(?P<day>[0-9]{2})-(?P<month>[0-9]{2})-(?P<year>[0-9]{4})")
+_YYYY_MM_DD = re.compile(r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})")
+
+
+class _Attribute(NamedTuple):
+    field: str
+    name: str
+    read: _Reader
+
+
+def _read_text(value: object) -> str | None:
+    return value if isinstance(value, str) and is_storable(value) else None
+
+
+def _read_decimal(value: object) -> Decimal | None:
+    # Neither a huge exponent nor thousands of digits may cost time or memory.
+    if not isinstance(value, Number) or len(value.text) > 2 * MAX_DIGITS:
+        return None
+    with contextlib.suppress(ArithmeticError):
+        number = Decimal(value.text)
+        if abs(number.adjusted()) < MAX_DIGITS:
+            return number
+    return None
+
+
+def _read_integer(value: object) -> int | None:
+    number = _read_decimal(value)
+    return int(number) if number is not None and number == number.to_integral_value() else None
+
+
+def _read_boolean(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _read_date(value: object, *, formats: tuple[re.Pattern[str], ...]) -> dt.date | None:
+    text = _read_text(value) or ""
+    for match in filter(None, (pattern.fullmatch(text) for pattern in formats)):
+        with contextlib.suppress(ValueError):
+            return dt.date(int(match["year"]), int(match["month"]), int(match["day"]))
+    return None
+
+
+def _read_choice(choices: dict[str, TextChoices], value: object) -> str | None:
+    text = _read_text(value)
+    return None if text is None else choices.get(text, text)
+
+
+def _read_array(read: _Reader, value: object) -> tuple[object, ...] | None:
+    """Read an array without its odd entries."""
+    if not isinstance(value, list):
+        return None
+    return tuple(entry for entry in map(read, value) if entry is not None)
+
+
+def _read_part(part: type[_Part], value: object) -> _Part | None:
+    return part(**_read_attributes(part, value)) if isinstance(value, dict) else None
+
+
+def _read_attributes(part: type, content: dict[str, object]) -> dict[str, Any]:
+    return {
+        each.field: each.read(content[each.name])
+        for each in _attributes(part)
+        if each.name in content
+    }
+
+
+@functools.cache
+def _attributes(part: type) -> tuple[_Attribute, ...]:
+    return tuple(
+        _Attribute(field=field, name=_camel_case(field), read=_reader(hint))
+        for field, hint in get_type_hints(part, include_extras=True).items()
+    )
+
+
+def _camel_case(field: str) -> str:
+    first, *others = field.split("_")
+    return first + "".join(word.capitalize() for word in others)
+
+
+def _reader(hint: Any) -> _Reader:  # noqa: ANN401 - a type annotation has no type
+    """Return the reader for a declared type, whether or not it allows None."""
+    if get_origin(hint) is tuple:
+        return functools.partial(_read_array, _reader(get_args(hint)[0]))
+    if hint in _READERS:
+        return _READERS[hint]
+    if dataclasses.is_dataclass(hint):
+        return functools.partial(_read_part, cast("type[object]", hint))
+    # What is left is a union: an enumeration or str, or something or None.
+    alternative = get_args(hint)[0]
+    if isinstance(alternative, type) and issubclass(alternative, TextChoices):
+        return functools.partial(_read_choice, {str(choice): choice for choice in alternative})
+    return _reader(alternative)
+
+
+_READERS: dict[Any, _Reader] = {
+    str: _read_text,
+    Decimal: _read_decimal,
+    int: _read_integer,
+    bool: _read_boolean,
+    dt.date: functools.partial(_read_date, formats=(_DD_MM_YYYY,)),
+    DateOfUnstatedFormat: functools.partial(_read_date, formats=(_DD_MM_YYYY, _YYYY_MM_DD)),
+}

@@ -1,0 +1,93 @@
+"""Calls of a client, most of them with an error that is looked through for what none may hold."""
+
+import json
+import pickle
+import time
+import types
+
+import pytest
+
+from komfortkasse_django.client import Client
+from komfortkasse_django.exceptions import (
+    KomfortkasseError,
+)
+from tests.support.loopback import always, http_answer, order_json
+
+KEY = "Key-Of/The+Shop"
+URL = "https://komfortkasse.test/api/v2"
+ORDER_URL = f"{URL}/order/remove/1001"
+ANSWER = http_answer(order_json())
+HEAD = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+def client_of(server, deadline=10.0):
+    return Client(api_key=KEY, api_url=server.url, deadline=deadline)
+
+
+def reachable(error):
+    """Yield all texts that hang on an exception, the package's frames included."""
+    seen = set()
+    stack = [error]
+    while stack:
+        value = stack.pop()
+        if id(value) in seen or isinstance(value, (type, types.ModuleType, types.FunctionType)):
+            continue
+        seen.add(id(value))
+        if isinstance(value, (str, bytes)):
+            yield value if isinstance(value, str) else value.decode("latin-1")
+        elif isinstance(value, dict):
+            stack += [*value.keys(), *value.values()]
+        elif isinstance(value, (list, tuple, set, frozenset)):
+            stack += value
+        elif isinstance(value, types.TracebackType):
+            if "komfortkasse_django/" in value.tb_frame.f_code.co_filename:
+                stack.append(value.tb_frame.f_locals)
+            stack.append(value.tb_next)
+        else:
+            yield repr(value)
+            stack.append(getattr(value, "__dict__", None))
+            stack += [getattr(value, slot, None) for slot in getattr(type(value), "__slots__", ())]
+            if isinstance(value, BaseException):
+                stack += [value.args, value.__cause__, value.__context__, value.__traceback__]
+
+
+def assert_holds_no_key(error, key=KEY):
+    for text in [*reachable(error), str(error), repr(error), pickle.dumps(error).decode("latin-1")]:
+        assert key.lower() not in text.lower()
+
+
+def failure(client, number="1001", **kwargs):
+    """Return the error of a removal that must fail, checked for what none may hold."""
+    with pytest.raises(KomfortkasseError) as caught:
+        client.remove_order(number, **kwargs)
+    error = caught.value
+    assert error.__context__ is None
+    assert error.__cause__ is None
+    assert_holds_no_key(error)
+    return error
+
+
+def error_json(error="Went wrong"):
+    return json.dumps({"error": error}).encode()
+
+
+def first(waste):
+    """Return a script that wastes the first connection and answers properly on others."""
+
+    def script(connection):
+        if connection.number > 1:
+            always(ANSWER)(connection)
+        elif connection.read_request():
+            waste(connection)
+
+    return script
+
+
+def within(seconds, started):
+    # A second is the promise; the others are for a machine that runs ten more things.
+    assert time.monotonic() - started < seconds + 3
+
+
+def parts(**texts):
+    return [pytest.param(*value, id=name) for name, value in texts.items()]
