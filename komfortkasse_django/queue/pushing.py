@@ -249,7 +249,7 @@ class Run:
         try:
             using = orders.database_of(self.shop, mirror_at=self.using)
             in_use = patiently(
-                lambda: orders.in_use(self.shop, numbers, using=using),
+                lambda: orders.alive(self.shop, numbers, using=using),
                 using=using,
                 until=until,
                 should_stop=self._is_over,
