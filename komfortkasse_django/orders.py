@@ -66,8 +66,8 @@ def distinct(orders: Iterable[Model]) -> list[Model]:
 def hides_fields(queryset: QuerySet[Model]) -> bool:
     """Whether its orders have something else in the place of a field, as by ``extra()``."""
     others: Mapping[str, object] = queryset.query.extra
-    return bool(others) and any(
-        field.attname in others for field in queryset.model._meta.concrete_fields
+    return bool(others) and not others.keys().isdisjoint(
+        field.attname for field in queryset.model._meta.concrete_fields
     )
 
 

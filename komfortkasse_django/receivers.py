@@ -100,10 +100,11 @@ def write(
 ) -> None:
     """Record everything that was read in the ``delete()`` this belongs to."""
     using = using or router.db_for_write(sender, instance=instance)
-    if _is_by_hand(using, origin):
+    block = _block(using, origin)
+    if block is None:
         numbers = _read_by_hand.pop(instance._state, {})
     else:
-        _, numbers = _read.get(_block(using), {}).pop(id(origin), (None, {}))
+        _, numbers = _read.get(block, {}).pop(id(origin), (None, {}))
     if numbers:
         entries = [(alias, number) for (alias, _), number in numbers.items()]
         # Without an origin the row may well stay, as it does where an order is only hidden.
@@ -129,23 +130,22 @@ def _was_fetched(order: Model, origin: object) -> bool:
 
 
 def _numbers_to_keep(using: str, sender: type[Model], instance: Model, origin: object) -> _Numbers:
-    if _is_by_hand(using, origin):
+    block = _block(using, origin)
+    if block is None:
         _read_by_hand[instance._state] = {}
         write_first(using, concrete(sender))
         return _read_by_hand[instance._state]
-    block = _block(using)
-    if block not in _read:
-        _read[block] = {}
+    reads = _read.get(block)
+    if reads is None:
+        reads = _read[block] = {}
         write_first(using, concrete(sender))
-    _, numbers = _read[block].setdefault(id(origin), (origin, {}))
-    return numbers
+    return reads.setdefault(id(origin), (origin, {}))[1]
 
 
-def _is_by_hand(using: str, origin: object) -> bool:
-    """Whether the shop's code sends the signals: Django's names an origin, in a transaction."""
-    return origin is None or not connections[using].atomic_blocks
+def _block(using: str, origin: object) -> object:
+    """What lives exactly as long as the ``delete()`` that is running on this connection.
 
-
-def _block(using: str) -> object:
-    """What lives exactly as long as the ``delete()`` that is running on this connection."""
-    return connections[using].atomic_blocks[-1]
+    None where the shop's code sends the signals: Django names an origin, in a transaction.
+    """
+    blocks = () if origin is None else connections[using].atomic_blocks
+    return blocks[-1] if blocks else None
