@@ -1,15 +1,16 @@
-"""What the shop's database says of an order: its number, and whether a number is in use."""
+"""What the shop's database says of an order: its number, and whether it is alive."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from django.core.exceptions import ValidationError
-from django.db import models, router
+from django.db import Error, models, router
 from django.db.models import Model, QuerySet
 
 from komfortkasse_django.api.rules import check_number
 from komfortkasse_django.conf import Shop, concrete
 from komfortkasse_django.database import mirror_database
+
+_AT_ONCE = 500  # keys in one query
 
 # Django 6.1: a queryset can forbid its instances to load anything later.
 _FETCH_RAISE = getattr(models, "FETCH_RAISE", object())
@@ -25,21 +26,45 @@ def number_of(shop: Shop, order: Model, *, using: str, trusted: bool) -> str | N
     Raises ``ValueError`` for a number that cannot be one, and whatever the shop's own
     ``ORDER_NUMBER`` and ``ORDER_FILTER`` raise.
     """
-    field = shop.number_field
-    if field is not None and shop.wants is None:
-        if trusted and field.attname in order.__dict__:
-            return clean_number(getattr(order, field.attname))
-        return clean_number(_row(shop, order, using).values_list(field.attname, flat=True).first())
-
-    current = order if trusted and _is_complete(order) else _row(shop, order, using).first()
-    if current is None or not (shop.wants is None or shop.wants(current)):
-        return None
-    return clean_number(shop.read_number(current))
+    if trusted and _tells_all(shop, order):
+        return _number_in(shop, order)
+    return next(iter(_stored(shop, [_key(shop, order)], using).values()), None)
 
 
-def exists(shop: Shop, order: Model, *, using: str) -> bool:
-    """Whether the database ``using`` holds a row of ``order``."""
-    return _row(shop, order, using).exists()
+def numbers_of(
+    shop: Shop, orders: Sequence[Model], *, using: str, trusted: bool
+) -> list[str | None]:
+    """The number of each of ``orders``, as by ``number_of`` but in one query for many of them.
+
+    Where the row is gone already, the order in hand is the last that knows its number.
+    """
+    read_again = [order for order in orders if not (trusted and _tells_all(shop, order))]
+    stored: dict[object, str | None] = {}
+    for start in range(0, len(read_again), _AT_ONCE):
+        keys = [_key(shop, order) for order in read_again[start : start + _AT_ONCE]]
+        stored |= _stored(shop, keys, using)
+    return [
+        stored[key] if (key := _key(shop, order)) in stored else _last_number(shop, order)
+        for order in orders
+    ]
+
+
+def distinct(orders: Iterable[Model]) -> list[Model]:
+    """Each of ``orders`` once, also where a join has it several times."""
+    return list(
+        {
+            id(order) if order.pk is None or _is_unresolved(order.pk) else order.pk: order
+            for order in orders
+        }.values()
+    )
+
+
+def hides_fields(queryset: QuerySet[Model]) -> bool:
+    """Whether its orders have something else in the place of a field, as by ``extra()``."""
+    others: Mapping[str, object] = queryset.query.extra
+    return bool(others) and not others.keys().isdisjoint(
+        field.attname for field in queryset.model._meta.concrete_fields
+    )
 
 
 def for_write(queryset: QuerySet[Model]) -> QuerySet[Model]:
@@ -54,26 +79,48 @@ def clean_number(value: object) -> str | None:
 
     Raises ``ValueError`` where no database or URL could hold it.
     """
-    number = "" if value is None else str(value)
+    number = value if isinstance(value, str) else _text(value)
     if not number.strip():
         return None
     check_number(number)
     return number
 
 
-def in_use(shop: Shop, numbers: Iterable[str], *, using: str) -> set[str]:
-    """Those of ``numbers`` that an order of this shop in the database ``using`` bears now.
+def alive(shop: Shop, numbers: Iterable[str], *, using: str) -> set[str]:
+    """Those of ``numbers`` that a living order of this shop in the database ``using`` has.
 
-    Only where ``ORDER_NUMBER`` is a model field: anything else cannot be looked up.
+    Alive is what is in the table, is shown by the model's default manager and is accepted by
+    ``ORDER_FILTER``. A number that cannot be looked up is never alive: that of a property or a
+    function, and that of a field that refuses it, as encrypted fields do.
     """
     field = shop.number_field
     if field is None:
         return set()
     candidates = [value for number in numbers if (value := _to_python(field, number)) is not None]
-    orders = _rows(shop.model, using).filter(**{f"{field.name}__in": candidates})
-    if shop.wants is not None:
-        return {str(getattr(order, field.attname)) for order in orders if shop.wants(order)}
-    return {str(value) for value in orders.values_list(field.attname, flat=True)}
+    try:
+        orders = _rows(shop.model, using).filter(**{f"{field.name}__in": candidates})
+        rows = orders.values_list("pk", field.attname)
+        rows.query.get_compiler(using).as_sql()  # some fields refuse only here
+    except Error:
+        raise
+    except Exception:  # noqa: BLE001 - of the field's own code, or there is no candidate
+        return set()
+    found: dict[object, object] = dict(rows)
+    keys = _shown(shop, found.keys(), using) if found else set()
+    if keys and shop.wants is not None:
+        keys = {row.pk for row in _rows(shop.model, using).filter(pk__in=keys) if shop.wants(row)}
+    return {number for key in keys if (number := clean_number(found[key]))}
+
+
+def _shown(shop: Shop, keys: Iterable[object], using: str) -> set[object]:
+    """Those of the orders that the model's default manager shows, all where it raises."""
+    try:
+        shown = shop.model._default_manager.using(using)  # noqa: SLF001
+        return set(shown.filter(pk__in=keys).values_list("pk", flat=True))
+    except Error:
+        raise
+    except Exception:  # noqa: BLE001 - as a manager does that demands a scope
+        return set(keys)
 
 
 def database_of(shop: Shop, *, mirror_at: str) -> str:
@@ -83,10 +130,22 @@ def database_of(shop: Shop, *, mirror_at: str) -> str:
     return using if mirror_database(using) == mirror_at else mirror_at
 
 
-def _to_python(field: "models.Field[Any, Any]", number: str) -> Any:  # noqa: ANN401
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).decode()
+    kind = type(value)
+    has_no_text = kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__
+    if has_no_text or callable(value) or _is_unresolved(value):
+        raise ValueError(f"The order number is a {kind.__name__}; pass text or a whole number.")
+    return str(value)
+
+
+def _to_python(field: "models.Field[Any, Any]", value: object) -> Any:  # noqa: ANN401
     try:
-        return field.to_python(number)
-    except ValidationError:
+        return field.to_python(value)
+    except Exception:  # noqa: BLE001 - of the field's own code; Django's raise ValidationError
         return None
 
 
@@ -95,13 +154,45 @@ def _rows(model: type[Model], using: str) -> QuerySet[Model]:
     return QuerySet(model, using=using)
 
 
-def _row(shop: Shop, order: Model, using: str) -> QuerySet[Model]:
+def _stored(shop: Shop, keys: Sequence[object], using: str) -> dict[object, str | None]:
+    """The numbers of those orders that the database holds, by primary key."""
+    rows = _rows(shop.model, using).filter(pk__in=[key for key in keys if key is not None])
+    if shop.number_field is None or shop.wants is not None:
+        return {row.pk: _number_in(shop, row) for row in rows}
+    numbers = rows.values_list("pk", shop.number_field.attname)
+    return {key: clean_number(number) for key, number in numbers}
+
+
+def _key(shop: Shop, order: Model) -> object:
+    """The order's primary key as the database returns it, or None where it has none yet."""
     # Not order.pk: a multi-table child may have another one than the order it is.
-    key = concrete(shop.model)._meta.pk
-    return _rows(shop.model, using).filter(pk=getattr(order, key.attname))
+    field = concrete(shop.model)._meta.pk
+    key = getattr(order, field.attname)
+    return None if _is_unresolved(key) else _to_python(field, key)
 
 
-def _is_complete(order: Model) -> bool:
-    """Whether the shop's functions may read everything from ``order``."""
+def _number_in(shop: Shop, order: Model) -> str | None:
+    if shop.wants is not None and not shop.wants(order):
+        return None
+    return clean_number(shop.read_number(order))
+
+
+def _last_number(shop: Shop, order: Model) -> str | None:
+    """The number of an order without a row; None where only the database could have told it."""
+    field = shop.number_field
+    needed = vars(order).values() if field is None else [vars(order).get(field.attname)]
+    is_told = _tells_all(shop, order) and not any(map(_is_unresolved, needed))
+    return _number_in(shop, order) if is_told else None
+
+
+def _is_unresolved(value: object) -> bool:
+    """Whether it is an expression that the database has not evaluated, as with ``db_default``."""
+    return hasattr(value, "resolve_expression")
+
+
+def _tells_all(shop: Shop, order: Model) -> bool:
+    """Whether everything that is needed can be read from ``order``."""
+    if shop.number_field is not None and shop.wants is None:
+        return shop.number_field.attname in order.__dict__
     fetch_mode = getattr(order._state, "fetch_mode", None)
     return fetch_mode is not _FETCH_RAISE and not order.get_deferred_fields()

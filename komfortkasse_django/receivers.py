@@ -11,7 +11,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from django.apps import apps
-from django.db import connections
+from django.db import connections, router
 from django.db.models import Model, QuerySet
 from django.db.models.signals import post_delete, pre_delete
 
@@ -19,11 +19,15 @@ from komfortkasse_django import removals
 from komfortkasse_django.conf import Shop, concrete, enabled_shops
 from komfortkasse_django.database import write_first
 from komfortkasse_django.models import RemovedOrder
-from komfortkasse_django.orders import number_of
+from komfortkasse_django.orders import hides_fields, number_of
+
+RequestedVia = RemovedOrder.RequestedVia
 
 _Key = tuple[str, Any]  # alias, primary key: one row may be collected as two classes
 
-_Reads = dict[int, tuple[object, dict[_Key, str]]]  # by the id of an origin, which is kept beside
+_Numbers = dict[_Key, str]
+
+_Reads = dict[int, tuple[object, _Numbers]]  # by the id of an origin, which is kept beside
 
 _connected: dict[type[Model], list[Shop]] = {}
 
@@ -31,6 +35,9 @@ _connected: dict[type[Model], list[Shop]] = {}
 # opened and by its origin. When the block ends without a ``post_delete``, because another
 # receiver objected or the database did, the block is freed and this is gone with it.
 _read: WeakKeyDictionary[object, _Reads] = WeakKeyDictionary()
+
+# The same where the shop's code sends the signals itself: by the state of the one instance.
+_read_by_hand: WeakKeyDictionary[object, _Numbers] = WeakKeyDictionary()
 
 
 def connect() -> None:
@@ -66,28 +73,43 @@ def reconnect(*, setting: str, **kwargs: object) -> None:
 
 
 def read(
-    sender: type[Model], instance: Model, using: str, origin: object = None, **kwargs: object
+    sender: type[Model],
+    instance: Model,
+    using: str | None,
+    origin: object = None,
+    **kwargs: object,
 ) -> None:
     """Keep the order's numbers until its deletion is certain."""
-    reads = _reads_of_block(using, sender)
+    using = using or router.db_for_write(sender, instance=instance)
+    numbers = _numbers_to_keep(using, sender, instance, origin)
     trusted = _was_fetched(instance, origin)
     for shop in _connected[sender]:
         number = number_of(shop, instance, using=using, trusted=trusted)
-        if number is not None:
-            scope = instance if origin is None else origin
-            _, numbers = reads.setdefault(id(scope), (scope, {}))
+        if number is None:
+            numbers.pop((shop.alias, instance.pk), None)
+        else:
             numbers[shop.alias, instance.pk] = number
 
 
 def write(
-    sender: type[Model], instance: Model, using: str, origin: object = None, **kwargs: object
+    sender: type[Model],
+    instance: Model,
+    using: str | None,
+    origin: object = None,
+    **kwargs: object,
 ) -> None:
     """Record everything that was read in the ``delete()`` this belongs to."""
-    scope = instance if origin is None else origin
-    _, numbers = _read.get(_block(using), {}).pop(id(scope), (None, {}))
+    using = using or router.db_for_write(sender, instance=instance)
+    block = _block(using, origin)
+    if block is None:
+        numbers = _read_by_hand.pop(instance._state, {})
+    else:
+        _, numbers = _read.get(block, {}).pop(id(origin), (None, {}))
     if numbers:
         entries = [(alias, number) for (alias, _), number in numbers.items()]
-        removals.record(entries, requested_via=RemovedOrder.RequestedVia.DELETE, using=using)
+        # Without an origin the row may well stay, as it does where an order is only hidden.
+        via = RequestedVia.CODE if origin is None else RequestedVia.DELETE
+        removals.record(entries, requested_via=via, using=using)
 
 
 def _was_fetched(order: Model, origin: object) -> bool:
@@ -97,7 +119,7 @@ def _was_fetched(order: Model, origin: object) -> bool:
     Django builds the child's parent from what the child holds in memory.
     """
     if isinstance(origin, QuerySet):
-        return True
+        return not hides_fields(origin)
     if not isinstance(origin, Model):
         return False
     model = concrete(type(order))
@@ -107,15 +129,23 @@ def _was_fetched(order: Model, origin: object) -> bool:
     return not is_part_of_origin
 
 
-def _reads_of_block(using: str, sender: type[Model]) -> _Reads:
-    block = _block(using)
-    if block not in _read:
-        _read[block] = {}
+def _numbers_to_keep(using: str, sender: type[Model], instance: Model, origin: object) -> _Numbers:
+    block = _block(using, origin)
+    if block is None:
+        _read_by_hand[instance._state] = {}
         write_first(using, concrete(sender))
-    return _read[block]
+        return _read_by_hand[instance._state]
+    reads = _read.get(block)
+    if reads is None:
+        reads = _read[block] = {}
+        write_first(using, concrete(sender))
+    return reads.setdefault(id(origin), (origin, {}))[1]
 
 
-def _block(using: str) -> object:
-    """What lives exactly as long as the ``delete()`` that is running on this connection."""
-    connection = connections[using]
-    return connection.atomic_blocks[-1] if connection.atomic_blocks else connection
+def _block(using: str, origin: object) -> object:
+    """What lives exactly as long as the ``delete()`` that is running on this connection.
+
+    None where the shop's code sends the signals: Django names an origin, in a transaction.
+    """
+    blocks = () if origin is None else connections[using].atomic_blocks
+    return blocks[-1] if blocks else None

@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from django.db import router, transaction
 from django.db.models import Model, QuerySet
@@ -43,16 +43,20 @@ def remove(
     ``ValueError`` for a number that cannot be one or an alias that does not exist.
     """
     wanted = shops_named(shop)
+    items, trusted = _items(what)
     entries: dict[str, list[Entry]] = defaultdict(list)
-    for item, trusted in _items(what):
+    orders_of: dict[tuple[str, type[Model]], list[Model]] = defaultdict(list)
+    numbers: list[Entry] = []
+    for item in items:
         if isinstance(item, Model):
             # Not item._state.db, which may be a replica.
             using = router.db_for_write(type(item), instance=item)
-            if using not in entries:
-                write_first(using, concrete(type(item)))
-            entries[using] += _entries_of(item, wanted, using=using, trusted=trusted)
+            orders_of[using, type(item)].append(item)
         else:
-            entries[router.db_for_write(RemovedOrder)] += _entry_of(item, wanted)
+            numbers += _entry_of(item, wanted)
+    for (using, model), orders_there in orders_of.items():
+        entries[using] += _entries_of(model, orders_there, wanted, using=using, trusted=trusted)
+    entries[router.db_for_write(RemovedOrder)] += numbers
     rows: list[RemovedOrder] = []
     for using, entries_there in entries.items():
         keys = record(entries_there, requested_via=requested_via, using=using)
@@ -61,36 +65,37 @@ def remove(
     return rows
 
 
-def _items(what: object) -> Iterator[tuple[object, bool]]:
+def _items(what: object) -> tuple[Iterable[object], bool]:
     """The single things of ``what``, and whether they come straight from the database."""
     # What was evaluated is in the shop's hands: asked again, it might not find what it changed.
     if isinstance(what, QuerySet) and what._result_cache is None:  # noqa: SLF001
         rows = orders.for_write(what)
         write_first(rows.db, concrete(rows.model))
-        yield from ((item, True) for item in rows)
-    elif isinstance(what, Iterable) and not isinstance(what, str | bytes | Model):
-        yield from ((item, False) for item in what)
-    else:
-        yield what, False
+        return rows, not orders.hides_fields(rows)
+    if isinstance(what, Iterable) and not isinstance(what, str | bytes | Model):
+        return what, False
+    return [what], False
 
 
-def _entries_of(order: Model, wanted: list[Shop], *, using: str, trusted: bool) -> list[Entry]:
-    theirs = [shop for shop in wanted if shop.has_orders_of(type(order))]
+def _entries_of(
+    model: type[Model], orders_there: list[Model], wanted: list[Shop], *, using: str, trusted: bool
+) -> list[Entry]:
+    theirs = [shop for shop in wanted if shop.has_orders_of(model)]
     if not theirs:
         known = ", ".join(f"{shop.order_model} ({shop.alias})" for shop in wanted) or "none"
         raise TypeError(
-            f"{order._meta.label} is not an ORDER_MODEL of KOMFORTKASSE. Pass an order of one of"
+            f"{model._meta.label} is not an ORDER_MODEL of KOMFORTKASSE. Pass an order of one of"
             f" these models, or an order number: {known}."
         )
-    entries = []
-    for shop in theirs:
-        if shop.enabled:
-            # Where the row is gone already, the order in hand is the last that knows its number.
-            last_word = trusted or not orders.exists(shop, order, using=using)
-            number = orders.number_of(shop, order, using=using, trusted=last_word)
-            if number is not None:
-                entries.append((shop.alias, number))
-    return entries
+    write_first(using, concrete(model))
+    distinct = orders.distinct(orders_there)
+    return [
+        (shop.alias, number)
+        for shop in theirs
+        if shop.enabled
+        for number in orders.numbers_of(shop, distinct, using=using, trusted=trusted)
+        if number is not None
+    ]
 
 
 def _entry_of(number: object, wanted: list[Shop]) -> list[Entry]:
@@ -116,6 +121,8 @@ def record(entries: Sequence[Entry], *, requested_via: RequestedVia, using: str)
     They are delivered when it commits. Return the primary keys of their rows. Where a router keeps
     the mirror on another database they are recorded on commit, too, and have no keys before.
     """
+    if not entries:
+        return []
     target = mirror_database(using)
     if target == using:
         return _record(entries, requested_via, using)

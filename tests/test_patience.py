@@ -35,7 +35,7 @@ def hinder(monkeypatch):
     return hinder
 
 
-@pytest.mark.parametrize(("module", "name"), [(backlog, "claim"), (orders, "in_use")])
+@pytest.mark.parametrize(("module", "name"), [(backlog, "claim"), (orders, "alive")])
 def test_claims_and_looks_up_when_that_is_over(komfortkasse, hinder, module, name):
     due("1001")
     calls = hinder(module, name, times=2)
@@ -45,7 +45,7 @@ def test_claims_and_looks_up_when_that_is_over(komfortkasse, hinder, module, nam
     assert len(calls) == 3
 
 
-@pytest.mark.parametrize(("module", "name"), [(backlog, "claim"), (orders, "in_use")])
+@pytest.mark.parametrize(("module", "name"), [(backlog, "claim"), (orders, "alive")])
 def test_does_not_wait_once_it_is_told_to_end(komfortkasse, hinder, module, name):
     due("1001")
     calls = hinder(module, name, times=1000)

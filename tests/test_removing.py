@@ -6,7 +6,15 @@ from django.test.utils import CaptureQueriesContext, isolate_apps
 
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.removals import remove
-from tests.shop.models import ArchivedOrder, Customer, GiftOrder, Order, TicketOrder
+from tests.shop.models import (
+    ArchivedOrder,
+    Customer,
+    GiftOrder,
+    KeyedByTheDatabaseOrder,
+    NumberedByTheDatabaseOrder,
+    Order,
+    TicketOrder,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -143,6 +151,90 @@ class TestOrders:
         Order.objects.filter(pk=order.pk)._raw_delete("default")
 
         remove(order)
+
+        assert recorded() == [("default", "1001")]
+
+    @pytest.mark.parametrize("number", ["number", "full_number"])
+    def test_whose_number_the_database_has_not_given_yet(self, configure, number):
+        configure(ORDER_MODEL="shop.NumberedByTheDatabaseOrder", ORDER_NUMBER=number)
+
+        assert remove([NumberedByTheDatabaseOrder(), NumberedByTheDatabaseOrder(prefix="B")]) == []
+        remove(NumberedByTheDatabaseOrder.objects.create())
+        remove(NumberedByTheDatabaseOrder(number="1002"))
+
+        prefix = "A-" if number == "full_number" else ""
+        assert recorded() == [("default", f"{prefix}web-1"), ("default", f"{prefix}1002")]
+
+    def test_whose_key_the_database_has_not_given_yet(self, configure):
+        configure(ORDER_MODEL="shop.KeyedByTheDatabaseOrder")
+
+        remove([KeyedByTheDatabaseOrder(number="1001"), KeyedByTheDatabaseOrder(number="1002")])
+
+        assert recorded() == [("default", "1001"), ("default", "1002")]
+
+    @pytest.mark.parametrize("order_filter", [None, lambda order: True])
+    def test_of_which_too_little_is_known_and_which_are_gone(self, configure, order_filter):
+        configure(ORDER_FILTER=order_filter)
+        Order.objects.create(number="1001")
+        [order] = Order.objects.only("pk")
+        Order.objects.all()._raw_delete("default")
+
+        assert remove(order) == []
+
+    @pytest.mark.parametrize("order_filter", [None, lambda order: True])
+    def test_with_a_key_as_text(self, configure, order_filter):
+        configure(ORDER_FILTER=order_filter)
+        key = Order.objects.create(number="1001").pk
+
+        remove(Order(pk=str(key), number="unsaved"))
+
+        assert recorded() == [("default", "1001")]
+
+    @pytest.mark.parametrize(
+        "options",
+        [{}, {"ORDER_FILTER": lambda order: True}, {"ORDER_NUMBER": lambda order: order.number}],
+    )
+    def test_many_cost_few_queries(self, configure, options):
+        configure(**options)
+        Order.objects.bulk_create(Order(number=str(number)) for number in range(501))
+        orders = list(Order.objects.order_by("pk"))
+        for order in orders:
+            order.number = "unsaved"
+
+        with CaptureQueriesContext(connection) as queries:
+            rows = remove(orders)
+
+        reads = [query for query in queries if "shop_order" in query["sql"]]
+        assert len(reads) == 2
+        assert [row.order_number for row in rows] == [str(number) for number in range(501)]
+
+    def test_many_that_are_half_loaded_cost_few_queries(self):
+        Order.objects.bulk_create(Order(number=str(number)) for number in range(20))
+
+        with CaptureQueriesContext(connection) as queries:
+            remove(Order.objects.only("payment").order_by("pk"))
+
+        assert len([query for query in queries if "shop_order" in query["sql"]]) == 2
+        assert recorded() == [("default", str(number)) for number in range(20)]
+
+    @pytest.mark.parametrize("kind", [lambda rows: rows, list])
+    def test_that_a_join_doubles_are_removed_once(self, kind):
+        order = Order.objects.create(number="1001")
+        for name in ("T-Shirt", "Shirt"):
+            order.lines.create(name=name)
+        doubled = Order.objects.filter(lines__name__contains="hirt")
+        assert doubled.count() == 2
+
+        remove(kind(doubled))
+
+        assert recorded() == [("default", "1001")]
+
+    @pytest.mark.parametrize("options", [{}, {"ORDER_FILTER": lambda order: True}])
+    def test_with_something_else_in_the_place_of_the_number(self, configure, options):
+        configure(**options)
+        Order.objects.create(number="1001")
+
+        remove(Order.objects.extra(select={"number": "'2001'", "count": "1"}))
 
         assert recorded() == [("default", "1001")]
 

@@ -91,7 +91,7 @@ class Calls:
         """
         if self._client is None:
             self._client = Client(
-                api_key=_api_key_of(self._shop),
+                api_key=api_key_of(self._shop),
                 api_url=self._shop.api_url,
                 deadline=self._shop.deadline,
             )
@@ -138,7 +138,11 @@ class Calls:
                 self.failures = 0
 
 
-def _api_key_of(shop: Shop) -> str:
+def api_key_of(shop: Shop) -> str:
+    """The API key, also where ``API_KEY`` is a function.
+
+    Raises ``AuthenticationFailed`` where that raises anything.
+    """
     key = shop.api_key
     if not callable(key):
         return key

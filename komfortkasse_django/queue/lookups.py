@@ -29,7 +29,7 @@ def look_up(
 
     def ask(some: Sequence[str]) -> set[str]:
         return patiently(
-            lambda: orders.in_use(shop, some, using=using),
+            lambda: orders.alive(shop, some, using=using),
             using=using,
             until=until,
             should_stop=should_stop,

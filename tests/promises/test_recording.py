@@ -4,6 +4,7 @@ import gc
 import threading
 import uuid
 import weakref
+from contextlib import nullcontext
 
 import django
 import pytest
@@ -276,6 +277,32 @@ class TestNumber:
 
         assert recorded() == ["1001"]
 
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {},
+            {"ORDER_FILTER": lambda order: order.number == "1001"},
+            {"ORDER_NUMBER": lambda order: order.number},
+        ],
+    )
+    def test_is_the_databases_not_what_a_query_puts_in_its_place(self, configure, options):
+        configure(**options)
+        Order.objects.create(number="1001")
+
+        Order.objects.extra(select={"number": "'2001'"}).delete()
+
+        assert recorded() == ["1001"]
+
+    def test_is_not_read_again_beside_something_extra(self):
+        def statements(orders) -> int:
+            Order.objects.create(number="1001")
+            with CaptureQueriesContext(connection) as queries:
+                orders.delete()
+            return len(queries)
+
+        extra = Order.objects.extra(select={"one": "1"})
+        assert statements(extra) == statements(Order.objects.all())
+
     @pytest.mark.parametrize("number", ["", None, "  "])
     def test_that_is_empty_records_nothing(self, number):
         Order.objects.create(number=number).delete()
@@ -546,25 +573,62 @@ class TestOrigin:
     """Code that sends the signals itself, as some soft-delete packages do."""
 
     @pytest.mark.parametrize("atomic", [True, False])
+    @pytest.mark.parametrize("stays", [True, False])
     @pytest.mark.django_db(transaction=True)
-    def test_that_is_missing(self, atomic):
+    def test_that_is_missing(self, komfortkasse, atomic, stays):
+        """Whoever hides an order means it, although its row is still there."""
         order = Order.objects.create(number="1001")
         order.number = "unsaved"
         survivor = Order.objects.create(number="1002")
 
-        def send():
+        with transaction.atomic() if atomic else nullcontext():
             pre_delete.send(sender=Order, instance=survivor, using="default")
             pre_delete.send(sender=Order, instance=order, using="default")
-            Order.objects.filter(pk=order.pk)._raw_delete("default")
+            if not stays:
+                Order.objects.filter(pk=order.pk)._raw_delete("default")
             post_delete.send(sender=Order, instance=order, using="default")
 
-        if atomic:
-            with transaction.atomic():
-                send()
-        else:
-            send()
+        row = RemovedOrder.objects.get()
+        assert (row.order_number, row.requested_via, row.state) == ("1001", "code", "removed")
+
+    def test_that_is_missing_beside_the_database(self):
+        """django-undeletable sends what its queryset was told to use: mostly nothing."""
+        order = Order.objects.create(number="1001")
+
+        pre_delete.send(sender=Order, instance=order, using=None)
+        post_delete.send(sender=Order, instance=order, using=None)
 
         assert recorded() == ["1001"]
+
+    @pytest.mark.parametrize("atomic", [True, False])
+    @pytest.mark.parametrize("has_origin", [True, False])
+    @pytest.mark.django_db(transaction=True)
+    def test_of_a_deletion_that_does_not_happen_leaves_nothing_behind(self, atomic, has_origin):
+        order = Order.objects.create(number="1001")
+        with transaction.atomic() if atomic else nullcontext():
+            origin = order if has_origin else None
+            pre_delete.send(sender=Order, instance=order, using="default", origin=origin)
+        reference = weakref.ref(order)
+
+        del order, origin
+        gc.collect()
+
+        assert reference() is None
+
+    @pytest.mark.parametrize("has_origin", [True, False])
+    def test_of_a_deletion_that_did_not_happen_is_not_recorded_later(self, configure, has_origin):
+        configure(ORDER_FILTER=is_paid_in_advance)
+        order = Order.objects.create(number="1001")
+        message = {"sender": Order, "instance": order, "using": "default"}
+        if has_origin:
+            message["origin"] = order
+        pre_delete.send(**message)
+        Order.objects.update(payment="card")
+
+        pre_delete.send(**message)
+        post_delete.send(**message)
+
+        assert recorded() == []
 
     def test_without_pre_delete_records_nothing(self):
         order = Order.objects.create(number="1001")

@@ -32,13 +32,13 @@ def fail(monkeypatch):
     def fail(error: Exception) -> list[int]:
         asked = []
 
-        def in_use(shop, numbers, **kwargs):
+        def alive(shop, numbers, **kwargs):
             if shop.alias != "default":
                 return set()
             asked.append(len(numbers))
             raise error
 
-        monkeypatch.setattr(orders, "in_use", in_use)
+        monkeypatch.setattr(orders, "alive", alive)
         return asked
 
     return fail
@@ -137,14 +137,14 @@ def test_whose_time_runs_out_gives_the_orders_back(komfortkasse, fail, monkeypat
     fail(ZeroDivisionError())
     monkeypatch.setattr(Backlog, "patience", lambda backlog: time.monotonic() - 1)
     looked_up = []
-    in_use = orders.in_use
+    alive = orders.alive
 
-    def slow_in_use(*args, **kwargs):
+    def slowly(*args, **kwargs):
         looked_up.append(args)
         time.sleep(0.3)
-        return in_use(*args, **kwargs)
+        return alive(*args, **kwargs)
 
-    monkeypatch.setattr(orders, "in_use", slow_in_use)
+    monkeypatch.setattr(orders, "alive", slowly)
 
     push(budget=0.2)
 
@@ -171,14 +171,14 @@ def test_is_never_left_out_for_what_is_sent(komfortkasse, configure, when):
 def test_that_takes_too_long_sends_nothing(komfortkasse, configure, monkeypatch, caplog):
     """What was looked up would be sent when it is another worker's."""
     configure(DEADLINE=0.1)
-    in_use = orders.in_use
+    alive = orders.alive
 
-    def slow_in_use(*args, **kwargs):
+    def slowly(*args, **kwargs):
         time.sleep(0.4)
-        return in_use(*args, **kwargs)
+        return alive(*args, **kwargs)
 
     Order.objects.all()._raw_delete("default")
-    monkeypatch.setattr(orders, "in_use", slow_in_use)
+    monkeypatch.setattr(orders, "alive", slowly)
 
     result = push()
 

@@ -260,11 +260,11 @@ class TestSuperseded:
 
         assert push().states == {"removed": 1}
 
-    def test_not_by_a_hidden_order_is_still_by_an_order(self, komfortkasse):
+    def test_not_by_an_order_that_the_shop_hides(self, komfortkasse):
         due("1001")
         Order(number="1001", hidden=True).save()
 
-        assert push().states == {"superseded": 1}
+        assert push().states == {"removed": 1}
 
     def test_not_by_an_order_of_another_store(self, komfortkasse, configure):
         configure(ORDER_FILTER=lambda order: order.payment == "prepayment")

@@ -1,8 +1,11 @@
 """Orders as shops have them: the plain one first, then one for each oddity."""
 
+import codecs
 import uuid
 
+from django.core.exceptions import FieldError
 from django.db import models
+from django.db.models.functions import Lower
 
 
 class Customer(models.Model):
@@ -86,6 +89,66 @@ class EagerOrder(models.Model):
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         self.ref_at_first = self.ref
+
+
+class EncryptedField(models.TextField):
+    """Refuses every look-up, as those of django-fernet-fields do."""
+
+    def get_prep_value(self, value):
+        return value and codecs.encode(value, "rot13")
+
+    def from_db_value(self, value, *args):
+        return value and codecs.decode(value, "rot13")
+
+    def get_lookup(self, lookup_name):
+        raise FieldError(f"{self} does not support look-ups")
+
+
+class LateEncryptedField(EncryptedField):
+    """Refuses when the SQL is made."""
+
+    def get_lookup(self, lookup_name):
+        class Refusing(models.lookups.In):
+            def as_sql(self, compiler, connection):
+                raise TypeError("does not support look-ups")
+
+        return Refusing
+
+
+class UnreadableField(EncryptedField):
+    """Cannot even take the text of its number."""
+
+    def to_python(self, value):
+        raise ArithmeticError("not a ciphertext")
+
+
+class OddlyNumberedOrder(models.Model):
+    """Has no number that could be looked up."""
+
+    encrypted = EncryptedField()
+    late = LateEncryptedField()
+    unreadable = UnreadableField()
+    binary = models.BinaryField()
+
+
+class CompositeOrder(models.Model):
+    pk = models.CompositePrimaryKey("year", "serial")
+    year = models.IntegerField()
+    serial = models.IntegerField()
+
+
+class NumberedByTheDatabaseOrder(models.Model):
+    number = models.CharField(max_length=50, db_default=Lower(models.Value("WEB-1")))
+    prefix = models.CharField(max_length=50, default="A")
+
+    @property
+    def full_number(self) -> str:
+        return f"{self.prefix}-{self.number}"
+
+
+class KeyedByTheDatabaseOrder(models.Model):
+    key = models.CharField(max_length=50, primary_key=True, db_default=Lower(models.Value("WEB-1")))
+    number = models.CharField(max_length=50)
 
 
 class SwappedOrder(models.Model):

@@ -1,0 +1,37 @@
+"""A shop for each package that hides orders in place of deleting them, or mixes their types."""
+
+import os
+
+from django.db.models import options
+
+from tests.shops.manual import at_loopback
+
+# django-softdelete 0.11 has an option that Django 5.1 removed.
+options.DEFAULT_NAMES += ("index_together",)
+
+SECRET_KEY = "tests"
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "polymorphic",
+    "safedelete",
+    "softdelete",
+    "shop",
+    "komfortkasse_django",
+]
+
+KOMFORTKASSE = at_loopback(
+    {
+        alias: {"API_KEY": os.environ["KOMFORTKASSE_API_KEY"], "ORDER_MODEL": f"shop.{model}"}
+        for alias, model in {
+            "softdelete": "SoftOrder",
+            "undeletable": "UndeletableOrder",
+            "safedelete": "SafeOrder",
+            "polymorphic": "Order",
+        }.items()
+    }
+)
