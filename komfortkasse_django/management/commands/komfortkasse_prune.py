@@ -5,18 +5,19 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from datetime import timedelta
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import router
 from django.utils import timezone
 from django.utils.translation import npgettext
 
 from komfortkasse_django.management.arguments import add_database, positive_integer
+from komfortkasse_django.management.base import MirrorCommand
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
 
 _CHUNK = 2000  # rows looked at in one transaction
 
 
-class Command(BaseCommand):
+class Command(MirrorCommand):
     help = (
         "Delete the record of removals that were finished long ago. Those that are still to be sent"
         " or were refused by Komfortkasse are never deleted."

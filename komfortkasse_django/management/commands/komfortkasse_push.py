@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 from threading import current_thread, main_thread
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import close_old_connections, router
 from django.db.models import Count
 from django.utils.translation import gettext as _
@@ -23,6 +23,7 @@ from komfortkasse_django.management.arguments import (
     positive_integer,
     positive_seconds,
 )
+from komfortkasse_django.management.base import MirrorCommand
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
 from komfortkasse_django.queue import pushing
 from komfortkasse_django.queue.pushing import PushResult
@@ -36,7 +37,7 @@ _Signals = SimpleQueue[int]
 _CLAIM_TIME = 0.5  # seconds in which a worker's claim is certainly committed
 
 
-class Command(BaseCommand):
+class Command(MirrorCommand):
     help = "Send the removals that are due to Komfortkasse. Exits with 1 while due ones remain."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -6,19 +6,21 @@ from collections import Counter
 from io import StringIO
 from pathlib import Path
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
+from django.db import router, transaction
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from komfortkasse_django import removals
 from komfortkasse_django.conf import shops
 from komfortkasse_django.management.arguments import add_shop
+from komfortkasse_django.management.base import MirrorCommand
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.queue import pushing
 from komfortkasse_django.reports.wording import summarize
 
 
-class Command(BaseCommand):
+class Command(MirrorCommand):
     help = (
         "Remove orders from Komfortkasse by their numbers. All of them are recorded, or none; then"
         " they are sent. Exits with 1 when one was refused or is still to be sent."
@@ -45,9 +47,11 @@ class Command(BaseCommand):
                 _("Nothing was recorded: for which shop? Write --shop with one of %s.") % known
             )
         try:
-            rows = removals.remove(
-                list(wanted), shop=shop, requested_via=RemovedOrder.RequestedVia.COMMAND
-            )
+            # All or none, also where only reading them again fails.
+            with transaction.atomic(router.db_for_write(RemovedOrder)):
+                rows = removals.remove(
+                    list(wanted), shop=shop, requested_via=RemovedOrder.RequestedVia.COMMAND
+                )
         except ValueError as error:
             raise CommandError(
                 pgettext("komfortkasse", "Nothing was recorded. %s") % error

@@ -17,6 +17,7 @@ from django.utils.translation import ngettext, npgettext, pgettext
 
 from komfortkasse_django.conf import shops
 from komfortkasse_django.management.arguments import add_database, positive_integer
+from komfortkasse_django.management.base import missing_in
 from komfortkasse_django.models import OVERDUE_AFTER, RemovedOrder
 from komfortkasse_django.reports.status import pauses
 from komfortkasse_django.reports.wording import obstacle
@@ -86,7 +87,8 @@ class Command(BaseCommand):
         except Exception as error:
             # Whatever it was: an exit code of 1 would say something else.
             raise CommandError(
-                _("The state of the removals cannot be told: %(error)s") % {"error": error},
+                _("The state of the removals cannot be told: %(error)s")
+                % {"error": missing_in(database) or error},
                 returncode=2,
             ) from error
         self.stdout.write(_as_json(status) if json else _as_text(status))

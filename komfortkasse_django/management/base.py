@@ -1,0 +1,61 @@
+"""What commands do alike: say in one line which table of the mirror is missing."""
+
+from typing import Any
+
+from django.apps import apps
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, router
+from django.utils.translation import gettext as _
+
+from komfortkasse_django.models import RemovedOrder
+
+
+class MirrorCommand(BaseCommand):
+    """A command that reads or writes the mirror."""
+
+    def execute(self, *args: Any, **options: Any) -> str | None:  # noqa: ANN401 - as Django has it
+        """Run the command. Raises ``CommandError`` where it needs ``migrate`` first."""
+        try:
+            return super().execute(*args, **options)
+        except DatabaseError as error:
+            if missing := missing_in(options.get("database")):
+                raise CommandError(missing) from error
+            raise
+
+
+def missing_in(database: str | None) -> str:
+    """Which table or column of the mirror is missing, and what to do, or nothing.
+
+    ``database`` is an alias; None means what the database routers say. Also nothing where that
+    database cannot be asked.
+    """
+    try:
+        using = database or router.db_for_write(RemovedOrder)
+        missing = _missing(using)
+    except Exception:  # noqa: BLE001 - whatever it is, it is not about the tables
+        return ""
+    migrate = "migrate" if using == DEFAULT_DB_ALIAS else f"migrate --database {using}"
+    return missing and _(
+        'Database "%(database)s" has no %(missing)s. Run "manage.py %(migrate)s".'
+    ) % {"database": using, "missing": missing, "migrate": migrate}
+
+
+def _missing(using: str) -> str:
+    """The first table or column that the database lacks, or nothing."""
+    # Not from the error: each database has its own, and SQLite has no code for it.
+    connection = connections[using]
+    introspection = connection.introspection
+    with connection.cursor() as cursor:
+        tables = introspection.table_names(cursor)
+        for model in apps.get_app_config("komfortkasse_django").get_models():
+            table = model._meta.db_table
+            if table not in tables:
+                return _("table %(table)s") % {"table": table}
+            there = {each.name for each in introspection.get_table_description(cursor, table)}
+            for field in model._meta.concrete_fields:
+                if field.column not in there:
+                    return _("column %(column)s in table %(table)s") % {
+                        "column": field.column,
+                        "table": table,
+                    }
+    return ""
