@@ -153,6 +153,11 @@ _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
         rules.is_seconds,
         f"seconds, at most {rules.MAX_DEADLINE:.0f}; 0 leaves everything to komfortkasse_push",
     ),
+    "UNKNOWN_RETRIES": (
+        lambda value: isinstance(value, list | tuple)
+        and all(rules.is_seconds(each) and each > 0 for each in value),
+        f"a list of seconds, each more than 0 and at most {rules.MAX_DEADLINE:.0f}; () for never",
+    ),
     "CONCURRENCY": (
         lambda value: isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 100,
         "a whole number from 1 to 100",

@@ -283,6 +283,10 @@ def test_e018_no_path(check_options, url):
         ("CONCURRENCY", 1.5),
         ("CONCURRENCY", True),
         ("TASK_QUEUE", 5),
+        ("UNKNOWN_RETRIES", 3600),
+        ("UNKNOWN_RETRIES", ["3600"]),
+        ("UNKNOWN_RETRIES", (0,)),
+        ("UNKNOWN_RETRIES", (86_401,)),
     ],
 )
 def test_e008_values(check_options, key, value):
