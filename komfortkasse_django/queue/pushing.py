@@ -280,7 +280,7 @@ class _ShopPush:
             return set(), {}
         if len(errors) == len(numbers) > 1:
             # Not every row of a long queue has to pay for a broken filter.
-            self._stop(f"the shop's own code failed for {len(errors)} of {len(numbers)} orders")
+            self._stop(f"The shop's own code failed for {len(errors)} of {len(numbers)} orders")
         return alive, errors
 
     # Settle

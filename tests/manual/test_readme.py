@@ -135,7 +135,7 @@ def text_of(node):
     """The text that is written there, with a gap for each value that is put into it."""
     parts = node.values if isinstance(node, ast.JoinedStr) else [node]
     text = "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in parts)
-    return re.sub(r"%(\(\w+\))?[drs]", "…", text)
+    return re.sub(r"%(\(\w+\))?(\.0f|[drs])", "…", text)
 
 
 def test_knows_all_states():
@@ -161,7 +161,7 @@ def test_knows_all_log_messages():
 
 def test_knows_all_reasons():
     written = tuple(reason.rstrip("… ") for reason, _ in rows("Reason"))
-    halts = {text_of(call.args[1]) for call in calls("self._halt")}
+    halts = {text_of(call.args[0]) for call in calls("self._stop")}
     answers = {text_of(call.args[0]) for call in calls("UnexpectedAnswer")}
     stored = {trouble.begins for trouble in TROUBLES}
 
