@@ -31,7 +31,6 @@ LATE = {
     # A task is judged by the TASKS setting when it is defined.
     ("queue.delivery", "tasks"),
     # Django has to be set up first.
-    ("apps", "admin"),
     ("apps", "admin.attach"),
     ("apps", "checks"),
     ("apps", "queue.budget"),
@@ -57,15 +56,16 @@ def is_empty(path: Path) -> bool:
 
 
 def names_in(tree: ast.AST) -> set[str]:
-    """Full names of what is imported anywhere in it, late imports and relative ones too."""
+    """Full names of the modules that are imported anywhere in it, late imports too."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, "write whole paths"
-            found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                found.add(name if name.partition(".")[2] in MODULES else node.module)
     return found
 
 
@@ -74,7 +74,7 @@ def imports_of(path: Path) -> set[str]:
 
 
 def ours(names: set[str]) -> set[str]:
-    """The modules of the package that are meant by what is imported."""
+    """Those of the package, by their names in it."""
     modules = {
         name.removeprefix("komfortkasse_django").removeprefix(".")
         for name in names

@@ -6,6 +6,7 @@ from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, router
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from komfortkasse_django.models import RemovedOrder
 
@@ -50,7 +51,7 @@ def _missing(using: str) -> str:
         for model in apps.get_app_config("komfortkasse_django").get_models():
             table = model._meta.db_table
             if table not in tables:
-                return _("table %(table)s") % {"table": table}
+                return pgettext("komfortkasse", "table %(table)s") % {"table": table}
             there = {each.name for each in introspection.get_table_description(cursor, table)}
             for field in model._meta.concrete_fields:
                 if field.column not in there:
