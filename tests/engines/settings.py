@@ -37,7 +37,6 @@ if ENGINE == "rq":
 if ENGINE == "celery":
     assert "CELERY_BROKER_URL" in _manual
     CELERY_BROKER_URL = env("RABBITMQ_URL")
-    CELERY_IMPORTS = env.list("CELERY_IMPORTS", default=_manual["CELERY_IMPORTS"])
 
 KOMFORTKASSE["default"] |= {
     "API_URL": env("API_URL"),

@@ -8,7 +8,6 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from komfortkasse_django.models import RemovedOrder
 from tests.engines.test_engines import delete, place
 from tests.support.mirror import states
 from tests.support.running import until
@@ -75,17 +74,15 @@ def test_finished_tasks_are_deleted_after_14_days(engine, start, finish, komfort
 
 
 @only("celery")
-def test_worker_that_does_not_import_the_task_discards_it(engine, start, finish, komfortkasse):
+def test_worker_finds_the_task_by_itself(engine, start, finish, komfortkasse):
     place(1)
     delete(finish)
 
-    worker = start(*engine.worker, CELERY_IMPORTS="")
+    worker = start(*engine.worker)
 
-    until(lambda: "Received unregistered task" in worker.log, 60)
-    assert engine.payloads() == []
-    assert RemovedOrder.objects.due().count() == 1
-    finish("django", "komfortkasse_push")
-    assert states() == {"removed": 1}
+    until(lambda: states() == {"removed": 1}, 60)
+    assert "komfortkasse_django.tasks.push_removed_orders" in worker.log
+    assert "unregistered" not in worker.log
 
 
 @only("celery")
