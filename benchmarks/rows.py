@@ -62,6 +62,7 @@ def make_backing_off(count: int) -> None:
                 order_number=f"B{number}",
                 requested_via=RemovedOrder.RequestedVia.DELETE,
                 attempts=1,
+                error_code="service_unavailable",
                 last_error="Komfortkasse is temporarily unavailable (HTTP 503)",
                 next_attempt_at=timezone.now() + timedelta(hours=1),
             )
@@ -112,6 +113,7 @@ def _finished_row(names: list[str]) -> Callable[[int], str]:
         "amount": "'22.38'",
         "currency": "'EUR'",
         "attempts": "1",
+        "error_code": "''",
         "last_error": "''",
         "next_attempt_at": "NULL",
     }

@@ -24,7 +24,7 @@ class KomfortkasseConfig(AppConfig):
         request_started.connect(budget.start_request)
         request_finished.connect(budget.finish_request)
         if apps.is_installed("django.contrib.admin"):
-            from komfortkasse_django.admin import orders as order_admin
+            from komfortkasse_django.admin import attach
 
-            order_admin.attach()
-            checks.register(order_admin.check_attached)
+            attach.attach()
+            checks.register(attach.check_attached)

@@ -15,10 +15,7 @@ ALL_UNKNOWN = 10
 """How many finished removals in a row Komfortkasse may not know before something must be wrong."""
 
 OVERDUE_AFTER = timedelta(hours=1)
-"""How long a removal may be due before it is overdue, unless told otherwise."""
-
-CONFIRMED_WITHIN = timedelta(days=1)
-"""Within what Komfortkasse should have confirmed a removal, however often it is tried."""
+"""How long after it was asked for a removal may be pending before it is overdue."""
 
 _BATCH = 1000  # rows per INSERT, where the database allows as many
 
@@ -67,18 +64,12 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
         return self.filter(next_attempt_at__lte=now).exclude(shop__in=paused.values("shop"))
 
     def overdue(self, after: timedelta = OVERDUE_AFTER) -> Self:
-        """What is pending for too long: due for longer than ``after``, or asked for a day ago.
+        """What is pending although it was asked for longer than ``after`` ago.
 
-        Whatever the reason: a removal that only backs off, because the API key is wrong, is never
-        due for long, and one that a clock that was wrong put off until next year is not due at all.
+        Whether it is due does not matter: what is tried again and again without success is never
+        due for long.
         """
-        now = timezone.now()
-        patience = max(after, CONFIRMED_WITHIN)
-        return self.pending().filter(
-            models.Q(next_attempt_at__lt=now - after)
-            | models.Q(next_attempt_at__gt=now + patience)
-            | models.Q(created_at__lt=now - patience)
-        )
+        return self.pending().filter(created_at__lt=timezone.now() - after)
 
     def pending(self) -> Self:
         """Still to be sent, or to be sent again."""

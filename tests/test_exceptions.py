@@ -47,6 +47,29 @@ def test_knows_whether_trying_again_can_help(error_class, can_retry):
     assert error_class.can_retry is can_retry
 
 
+@pytest.mark.parametrize(
+    ("error_class", "code"),
+    [
+        (KomfortkasseError, "komfortkasse_error"),
+        (InvalidRequest, "invalid_request"),
+        (AuthenticationFailed, "authentication_failed"),
+        (OrderNotFound, "order_not_found"),
+        (ServiceUnavailable, "service_unavailable"),
+        (ConnectionFailed, "connection_failed"),
+        (DeadlineExceeded, "deadline_exceeded"),
+        (UnexpectedAnswer, "unexpected_answer"),
+    ],
+)
+def test_a_code_never_changes(error_class, code):
+    assert error_class.code == code
+
+
+def test_each_class_has_a_code_of_its_own():
+    codes = {error_class.code for error_class in ALL}
+
+    assert len(codes | {exceptions.SHOP_CODE, exceptions.UNFORESEEN}) == len(ALL) + 2
+
+
 def test_what_passes_by_itself_is_one_family():
     assert issubclass(ConnectionFailed, ServiceUnavailable)
     assert issubclass(DeadlineExceeded, ServiceUnavailable)

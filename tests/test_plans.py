@@ -10,9 +10,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from komfortkasse_django.management.commands.komfortkasse_status import read_status
 from komfortkasse_django.models import RemovedOrder, ShopState
 from komfortkasse_django.queue import leases
+from komfortkasse_django.reports.status import read_status
 from tests.support.plans import analyze, index, plan
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -1,21 +1,30 @@
-"""Filters of the mirror's list. None of them asks the database for its choices."""
+"""The list of the mirror: its filters, and the counts and problems at its head."""
 
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib.admin import SimpleListFilter
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.translation import pgettext_lazy
+from django.utils.formats import number_format
+from django.utils.translation import gettext, npgettext, pgettext_lazy
+from django.utils.translation import gettext_lazy as _
 
-from komfortkasse_django.admin.markup import payment_statuses
 from komfortkasse_django.conf import shops
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
+from komfortkasse_django.reports.reasons import obstacle
+from komfortkasse_django.reports.status import Status
+from komfortkasse_django.reports.wording import money, payment_statuses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from django.contrib.admin import ModelAdmin
     from django.utils.functional import _StrOrPromise
+
+
+State = RemovedOrder.State
+
+# Filters. None of them asks the database for its choices.
 
 
 class _Filter(SimpleListFilter):
@@ -40,15 +49,12 @@ class StateFilter(_Filter):
     def lookups(
         self, request: HttpRequest, model_admin: "ModelAdmin[Any]"
     ) -> "Iterable[tuple[str, _StrOrPromise]]":
-        pending, *others = RemovedOrder.State.choices
+        pending, *others = State.choices
         return [pending, ("overdue", pgettext_lazy("komfortkasse", "overdue")), *others]
 
     def apply(self, rows: RemovedOrderQuerySet, value: str) -> RemovedOrderQuerySet:
         if value == "overdue":
             return rows.overdue()
-        if value == RemovedOrder.State.PENDING:
-            # The same rows, but in the order of an index.
-            return rows.pending().filter(next_attempt_at__isnull=False)
         return super().apply(rows, value)
 
 
@@ -80,16 +86,6 @@ class ReceivedFilter(_Filter):
         return rows.filter(amount_paid__gt=0)
 
 
-class RequestedViaFilter(_Filter):
-    title = pgettext_lazy("komfortkasse", "requested via")
-    parameter_name = "requested_via"
-
-    def lookups(
-        self, request: HttpRequest, model_admin: "ModelAdmin[Any]"
-    ) -> "Iterable[tuple[str, _StrOrPromise]]":
-        return RemovedOrder.RequestedVia.choices
-
-
 class ShopFilter(_Filter):
     title = pgettext_lazy("komfortkasse", "shop")
     parameter_name = "shop"
@@ -100,3 +96,55 @@ class ShopFilter(_Filter):
         # The shop that is asked for may be one that is not in the settings any more.
         aliases = dict.fromkeys([*shops(), *filter(None, [self.value()])])
         return [(alias, alias) for alias in aliases] if len(aliases) > 1 else []
+
+
+# The head
+
+
+def counts_of(status: Status) -> list[tuple[str, str, str, bool]]:
+    """What the head counts: number, label, the filter's query and whether it is bad."""
+    labels = dict(State.choices)
+    late = status.overdue_count
+    numbers: list[tuple[int, _StrOrPromise, str, bool]] = [
+        (status.in_state(State.PENDING), labels[State.PENDING], "state=pending", False),
+        (late, pgettext_lazy("komfortkasse", "overdue"), "state=overdue", late > 0),
+    ]
+    for state in (State.FAILED, State.UNKNOWN, State.REMOVED):
+        count = status.in_state(state)
+        is_bad = count > 0 and state == State.FAILED
+        numbers.append((count, labels[state], f"state={state}", is_bad))
+    if status.received:
+        amounts = [money(amount, currency) for currency, (_n, amount) in status.received.items()]
+        label = _("removed although money had arrived: %(amounts)s") % {
+            "amounts": ", ".join(amounts)
+        }
+        count = sum(count for count, _amount in status.received.values())
+        numbers.append((count, label, "received=yes", True))
+    return [
+        (number_format(count, force_grouping=True), str(label), query, is_bad)
+        for count, label, query, is_bad in numbers
+    ]
+
+
+def problems_of(status: Status) -> list[str]:
+    """Why removals are not sent, and what to do about it."""
+    problems = []
+    for alias, overdue in status.overdue.items():
+        text = npgettext(
+            "komfortkasse",
+            "%(count)d removal is overdue: %(reason)s.",
+            "%(count)d removals are overdue: %(reason)s.",
+            overdue.count,
+        )
+        reason = obstacle(alias, status.paused_until) or (
+            gettext("is komfortkasse_push running? It should be run every minute")
+            if overdue.is_long_due
+            else gettext("the page of each says why")
+        )
+        problems.append(text % {"count": overdue.count, "reason": reason})
+    problems += [
+        obstacle(alias, status.paused_until)
+        for alias in status.paused_until
+        if alias not in status.overdue
+    ]
+    return problems

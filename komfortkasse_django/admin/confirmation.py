@@ -1,4 +1,8 @@
-"""What the removal of selected orders would ask of Komfortkasse, and which are left out and why."""
+"""The page that asks before orders are removed: of which Komfortkasse will be asked, and which not.
+
+The page shows a fingerprint of what will be asked. Only a request that brings the same fingerprint
+back removes anything, so nobody removes an order that was not on the page.
+"""
 
 import hashlib
 import json
@@ -8,9 +12,11 @@ from dataclasses import dataclass, field
 
 from django.db.models import Model
 from django.utils.functional import Promise
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from komfortkasse_django.admin.markup import badge, received, time_from_now
 from komfortkasse_django.conf import Shop, enabled_shops
 from komfortkasse_django.database import mirror_database
 from komfortkasse_django.models import RemovedOrder
@@ -21,6 +27,9 @@ NO_NUMBER = pgettext_lazy("komfortkasse", "no order number")
 BAD_NUMBER = _("an order number that cannot be sent to Komfortkasse")
 NOT_HANDLED = _("not handled by Komfortkasse")
 NOT_ALLOWED = _("you may not see it")
+
+_NAMED = 100  # orders that the page names: as many as a page of the admin's list
+_NAMED_LEFT_OUT = 20
 
 
 def shops_of(model: type[Model]) -> list[Shop]:
@@ -92,3 +101,49 @@ def _examine(order: Model, shops: Sequence[Shop], using: str) -> tuple[list[Entr
         elif shop.wants is None or shop.wants(order):
             reason = NO_NUMBER
     return entries, reason
+
+
+def describe(
+    selection: Selection, shops: Sequence[Shop], url_of: Callable[[Model], str]
+) -> dict[str, object]:
+    """What the page says of the selected orders, for its template."""
+    named = selection.orders[:_NAMED]
+    known = selection.latest_removals([entry for _order, entries in named for entry in entries])
+    return {
+        "count": len(selection.orders),
+        "more": len(selection.orders) - len(named),
+        "has_several_shops": len(shops) > 1,
+        "named": [
+            {
+                "order": _name(order),
+                "url": url_of(order),
+                "removals": [
+                    (alias, number, _describe_known(known.get((alias, number))))
+                    for alias, number in entries
+                ],
+            }
+            for order, entries in named
+        ],
+        "left_out": [
+            (
+                reason,
+                len(orders),
+                [_name(order) for order in orders[:_NAMED_LEFT_OUT]],
+                len(orders) - _NAMED_LEFT_OUT,
+            )
+            for reason, orders in selection.left_out.items()
+        ],
+    }
+
+
+def _name(order: Model) -> str:
+    """What the shop calls the order; some shops return nothing for one that has no number."""
+    return str(order).strip() or f"{order._meta.verbose_name} {order.pk}"
+
+
+def _describe_known(row: RemovedOrder | None) -> str:
+    """What the mirror knows of an order, in short."""
+    if row is None:
+        return ""
+    when = time_from_now(row.finished_at or row.created_at)
+    return format_html("{} {} {}", badge(row.state), when, received(row))

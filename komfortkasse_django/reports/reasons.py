@@ -1,101 +1,110 @@
-"""What the stored errors mean to the people in the shop, and what they can do."""
+"""Why a removal is not done yet, and what people can do about it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
+from django.forms.utils import to_current_timezone
+from django.utils.formats import time_format
 from django.utils.functional import Promise
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
+
+from komfortkasse_django.conf import shops
+from komfortkasse_django.exceptions import (
+    SHOP_CODE,
+    UNFORESEEN,
+    AuthenticationFailed,
+    ConnectionFailed,
+    DeadlineExceeded,
+    InvalidRequest,
+    ServiceUnavailable,
+    UnexpectedAnswer,
+)
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """A kind of error."""
+class Reason:
+    """What a kind of error means to the people in the shop."""
 
-    begins: str
-    """How ``last_error`` begins; it is stored in English, with details that nobody translates."""
     label: Promise
-    """In a few words, to go on after a colon."""
+    """In a few words that can follow a colon."""
     advice: Promise
     """What it means and what to do about it."""
 
 
-TROUBLES = (
-    Trouble(
-        "Komfortkasse does not accept the API key",
+REASONS = {
+    AuthenticationFailed.code: Reason(
         _("Komfortkasse does not accept the API key"),
         _(
-            "The API key in the shop's settings is wrong or no longer valid. Until whoever looks"
-            " after the website has put it right, nothing can be removed; then it goes on by"
+            "The API key in the shop's settings is wrong or no longer valid. Nothing can be removed"
+            " until the people who run the website have corrected it. Then everything is sent by"
             " itself."
         ),
     ),
-    Trouble(
-        "Komfortkasse rejects the request",
+    InvalidRequest.code: Reason(
         _("refused by Komfortkasse"),
         _(
             "Komfortkasse has understood the request and refuses it, so it is not tried again by"
-            " itself. Look at what Komfortkasse says and at the order in Komfortkasse, or ask its"
-            " support. Once the cause is mended, try again."
+            " itself. Read what Komfortkasse says, look at the order in Komfortkasse, or ask its"
+            " support. When the problem is solved, try again."
         ),
     ),
-    Trouble(
-        "Komfortkasse is temporarily unavailable",
+    ServiceUnavailable.code: Reason(
         _("Komfortkasse is out of order or overloaded"),
         _("The trouble is at Komfortkasse and should pass. There is nothing for you to do."),
     ),
-    Trouble(
-        "No connection to Komfortkasse",
+    ConnectionFailed.code: Reason(
         pgettext_lazy("komfortkasse", "no connection"),
         _(
-            "Komfortkasse could not be reached. If that does not pass within the hour, whoever"
-            " looks after the server should check its network."
+            "Komfortkasse could not be reached. If this takes longer than an hour, the people who"
+            " run the server should check its network."
         ),
     ),
-    Trouble(
-        "The deadline passed",
+    DeadlineExceeded.code: Reason(
         _("Komfortkasse took too long to answer"),
         _(
-            "Komfortkasse may have heard of the removal or not; asking again does no harm. If that"
-            " goes on, whoever looks after the website can allow it more time by DEADLINE."
+            "Komfortkasse may or may not have removed the order; asking again does no harm. If this"
+            " goes on, the people who run the website can give it more time with DEADLINE."
         ),
     ),
-    Trouble(
-        "The request was redirected",
-        pgettext_lazy("komfortkasse", "redirected elsewhere"),
+    UnexpectedAnswer.code: Reason(
+        pgettext_lazy("komfortkasse", "an unexpected answer"),
         _(
-            "The request was sent on to another address, where it does not go for safety's sake."
-            " Whoever looks after the website should check API_URL and the network's proxy."
+            "Something answered, but not as Komfortkasse does: a proxy, a login page of the"
+            " network, a redirect to another address, or a connection that was cut off. If this"
+            " goes on, the people who run the website should check API_URL and the network."
         ),
     ),
-    Trouble(
-        "The shop's own code failed",
+    SHOP_CODE: Reason(
         _("the shop's own code failed"),
         _(
-            "Whether an order with this number exists again could not be found out, so nothing was"
-            " sent. Whoever looks after the website finds the error in its log."
+            "It could not be found out whether the shop has an order with this number again, so"
+            " nothing was sent. The people who run the website find the error in its log."
         ),
     ),
-    Trouble(
-        "Unexpected ",
+    UNFORESEEN: Reason(
         pgettext_lazy("komfortkasse", "an unforeseen error"),
-        _("Whoever looks after the website finds the whole error in its log."),
+        _("The people who run the website find the whole error in its log."),
     ),
-)
-
-UNEXPECTED_ANSWER = Trouble(
-    "",
-    pgettext_lazy("komfortkasse", "an unexpected answer"),
-    _(
-        "Something answered, but not as Komfortkasse does: a proxy, a login page of the network, or"
-        " a connection that was cut off. If that does not pass, whoever looks after the server"
-        " should check its network."
-    ),
-)
+}
 
 
-def trouble_of(last_error: str) -> Trouble:
-    """The kind of a stored error."""
-    return next(
-        (trouble for trouble in TROUBLES if last_error.startswith(trouble.begins)),
-        UNEXPECTED_ANSWER,
-    )
+def reason_of(error_code: str) -> Reason:
+    """The reason for a stored ``error_code``, also for one that another version stored."""
+    return REASONS.get(error_code, REASONS[UNFORESEEN])
+
+
+def obstacle(alias: str, pauses: Mapping[str, datetime]) -> str:
+    """Why nothing is sent for the shop now; empty if nothing prevents it.
+
+    ``pauses`` says until when Komfortkasse wants to be left alone, by alias.
+    """
+    if alias not in shops():
+        return gettext("the shop %(shop)s is not in the settings any more") % {"shop": alias}
+    if not shops()[alias].enabled:
+        return gettext("the shop %(shop)s is switched off in the settings") % {"shop": alias}
+    if alias in pauses:
+        until = time_format(to_current_timezone(pauses[alias]))
+        return gettext("Komfortkasse asked for a pause (until %(time)s)") % {"time": until}
+    return ""

@@ -1,94 +1,118 @@
-"""What became of removals, in words for the people who asked for them."""
+"""Removals in words: what became of them, what happens next, and how long that takes."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from django.forms.utils import to_current_timezone
 from django.utils import timezone
-from django.utils.formats import time_format
+from django.utils.formats import date_format, number_format
+from django.utils.timesince import timesince, timeuntil
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext, npgettext, pgettext
+from django.utils.translation import ngettext, npgettext, npgettext_lazy, pgettext
 
-from komfortkasse_django.ages import ahead
-from komfortkasse_django.conf import shops
 from komfortkasse_django.models import RemovedOrder
-from komfortkasse_django.reports.reasons import trouble_of
+from komfortkasse_django.reports.reasons import obstacle, reason_of
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrOrPromise
+
+State = RemovedOrder.State
+
+# Django's own are in the nominative case, but German needs the dative: "vor 3 Tagen".
+_SPANS: dict[str, Any] = {
+    "year": npgettext_lazy("komfortkasse", "%(num)d year", "%(num)d years", "num"),
+    "month": npgettext_lazy("komfortkasse", "%(num)d month", "%(num)d months", "num"),
+    "week": npgettext_lazy("komfortkasse", "%(num)d week", "%(num)d weeks", "num"),
+    "day": npgettext_lazy("komfortkasse", "%(num)d day", "%(num)d days", "num"),
+    "hour": npgettext_lazy("komfortkasse", "%(num)d hour", "%(num)d hours", "num"),
+    "minute": npgettext_lazy("komfortkasse", "%(num)d minute", "%(num)d minutes", "num"),
+}
 
 
-def summarize(states: Mapping[str, int]) -> str:
-    """How many removals are in which state, such as ``3 removed, 1 will be tried again``."""
-    parts = [_part(state, count) for state, count in states.items() if count]
-    return ", ".join(parts) or pgettext("komfortkasse", "nothing to do")
+# Values
 
 
-def describe(rows: Iterable[RemovedOrder], pauses: Mapping[str, datetime]) -> str:
-    """As ``summarize``, and when and why pending ones will be tried again.
-
-    ``pauses`` says until when Komfortkasse wants to be left alone, by alias.
-    """
+def from_now(when: datetime) -> str:
+    """``3 minutes ago`` or ``in 4 minutes``, rounded down to the largest unit that fits."""
     now = timezone.now()
-    states: Counter[str] = Counter()
-    waiting: dict[tuple[str, bool], list[datetime]] = defaultdict(list)
-    for row in rows:
-        if row.next_attempt_at is None:
-            states[row.state] += 1
-        else:
-            reason = obstacle(row.shop, pauses)
-            was_tried = not reason and bool(row.last_error) and row.next_attempt_at > now
-            if was_tried:
-                reason = str(trouble_of(row.last_error).label)
-            waiting[reason, was_tried].append(row.next_attempt_at)
-    parts = [_part(state, states[state]) for state in RemovedOrder.State.values if states[state]]
-    for (reason, was_tried), times in waiting.items():
-        if was_tried:
-            text = npgettext(
-                "komfortkasse",
-                "%(count)d will be tried again %(when)s: %(reason)s",
-                "%(count)d will be tried again, the first %(when)s: %(reason)s",
-                len(times),
-            )
-        elif reason:
-            text = ngettext(
-                "%(count)d is still to be sent: %(reason)s",
-                "%(count)d are still to be sent: %(reason)s",
-                len(times),
-            )
-        else:
-            text = ngettext(
-                "%(count)d is still to be sent", "%(count)d are still to be sent", len(times)
-            )
-        parts.append(text % {"count": len(times), "when": ahead(min(times), now), "reason": reason})
+    if when <= now:
+        if now - when < timedelta(minutes=1):
+            return pgettext("komfortkasse", "just now")
+        span = timesince(when, now, time_strings=_SPANS, depth=1)
+        return pgettext("komfortkasse", "%(span)s ago") % {"span": _plain(span)}
+    if when - now < timedelta(minutes=1):
+        return pgettext("komfortkasse", "in less than a minute")
+    span = timeuntil(when, now, time_strings=_SPANS, depth=1)
+    return pgettext("komfortkasse", "in %(span)s") % {"span": _plain(span)}
+
+
+def _plain(span: str) -> str:
+    """Without the no-break spaces that Django puts in: monitoring may look for the text."""
+    return span.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def exact_time(when: datetime) -> str:
+    """Date and time as the language writes them, in the current time zone."""
+    return date_format(to_current_timezone(when), "DATETIME_FORMAT")
+
+
+def money(amount: Decimal, currency: str) -> str:
+    """An amount with its currency, which stay on one line."""
+    number = number_format(amount, decimal_pos=2, use_l10n=True, force_grouping=True)
+    return f"{number}\N{NO-BREAK SPACE}{currency}".rstrip("\N{NO-BREAK SPACE}")
+
+
+def payment_statuses() -> "dict[str, _StrOrPromise]":
+    """Komfortkasse's own words for the statuses that this version knows."""
+    # Late: the admin is imported by every process, and reading answers takes 30 ms to import.
+    from komfortkasse_django.schema import PaymentStatus
+
+    return dict(PaymentStatus.choices)
+
+
+def payment_status(status: str) -> str:
+    """Komfortkasse's own word for the status; one that this version does not know as it comes."""
+    return str(payment_statuses().get(status, status))
+
+
+# Several removals
+
+
+def summarize(
+    states: Mapping[str, int],
+    waiting: Iterable[RemovedOrder] = (),
+    pauses: Mapping[str, datetime] = MappingProxyType({}),
+) -> str:
+    """What became of removals, such as ``3 removed, 1 refused by Komfortkasse``.
+
+    ``states`` says how many are in which state. ``waiting`` are rows that are still to be sent and
+    not in ``states``: of these it says why and when. ``pauses`` is as for ``obstacle``.
+    """
+    order = (*RemovedOrder.FINISHED, State.FAILED, State.PENDING)
+    parts = [_in_state(state, states[state]) for state in order if states.get(state)]
+    parts += _still_to_be_sent(waiting, pauses)
     return ", ".join(parts) or pgettext("komfortkasse", "nothing to do")
 
 
-def obstacle(alias: str, pauses: Mapping[str, datetime]) -> str:
-    """Why nothing is sent for the shop now, or nothing."""
-    if alias not in shops():
-        return _("the shop %(shop)s is not in the settings any more") % {"shop": alias}
-    if not shops()[alias].enabled:
-        return _("the shop %(shop)s is switched off in the settings") % {"shop": alias}
-    if alias in pauses:
-        until = time_format(to_current_timezone(pauses[alias]))
-        return _("Komfortkasse asked for a pause (until %(time)s)") % {"time": until}
-    return ""
-
-
-def _part(state: str, count: int) -> str:
+def _in_state(state: str, count: int) -> str:
     match state:
-        case RemovedOrder.State.REMOVED:
+        case State.REMOVED:
             text = npgettext("komfortkasse", "%(count)d removed", "%(count)d removed", count)
-        case RemovedOrder.State.UNKNOWN:
+        case State.UNKNOWN:
             text = ngettext(
                 "%(count)d unknown to Komfortkasse", "%(count)d unknown to Komfortkasse", count
             )
-        case RemovedOrder.State.SUPERSEDED:
+        case State.SUPERSEDED:
             text = ngettext(
                 "%(count)d not sent because its number is in use again",
                 "%(count)d not sent because their numbers are in use again",
                 count,
             )
-        case RemovedOrder.State.FAILED:
+        case State.FAILED:
             text = ngettext(
                 "%(count)d refused by Komfortkasse", "%(count)d refused by Komfortkasse", count
             )
@@ -100,3 +124,92 @@ def _part(state: str, count: int) -> str:
                 count,
             )
     return text % {"count": count}
+
+
+def _still_to_be_sent(rows: Iterable[RemovedOrder], pauses: Mapping[str, datetime]) -> list[str]:
+    """Together what waits for the same reason."""
+    now = timezone.now()
+    groups: dict[tuple[str, bool], list[datetime]] = defaultdict(list)
+    for row in rows:
+        at = row.next_attempt_at or now
+        reason = obstacle(row.shop, pauses)
+        was_tried = not reason and bool(row.error_code) and at > now
+        if was_tried:
+            reason = str(reason_of(row.error_code).label)
+        groups[reason, was_tried].append(at)
+    parts = []
+    for (reason, was_tried), times in groups.items():
+        count = len(times)
+        if was_tried:
+            text = npgettext(
+                "komfortkasse",
+                "%(count)d will be tried again %(when)s: %(reason)s",
+                "%(count)d will be tried again, the first %(when)s: %(reason)s",
+                count,
+            )
+        elif reason:
+            text = ngettext(
+                "%(count)d is still to be sent: %(reason)s",
+                "%(count)d are still to be sent: %(reason)s",
+                count,
+            )
+        else:
+            text = ngettext(
+                "%(count)d is still to be sent", "%(count)d are still to be sent", count
+            )
+        parts.append(text % {"count": count, "when": from_now(min(times)), "reason": reason})
+    return parts
+
+
+# One removal
+
+
+def outcome(row: RemovedOrder) -> str:
+    """What Komfortkasse says of the removal."""
+    match row.state:
+        case State.REMOVED:
+            return _("Komfortkasse has removed the order and sends no more reminders for it.")
+        case State.UNKNOWN:
+            return _("Komfortkasse knows no order with this number, so it sends no reminders.")
+        case State.SUPERSEDED:
+            return _(
+                "Komfortkasse was not asked: an order with this number exists in the shop again."
+            )
+        case State.FAILED:
+            return _("Komfortkasse refuses to remove the order.")
+    if row.error_code:
+        return _("Komfortkasse has not confirmed the removal yet: %(reason)s.") % {
+            "reason": reason_of(row.error_code).label
+        }
+    return _("Komfortkasse has not been asked yet.")
+
+
+def next_step(row: RemovedOrder, pauses: Mapping[str, datetime]) -> str:
+    """What happens next, and what there is to do. ``pauses`` is as for ``obstacle``."""
+    if row.state == State.FAILED:
+        return _(
+            "Nothing happens by itself. Until the order is removed, Komfortkasse may go on"
+            " reminding the customer to pay. Solve the problem, then try again."
+        )
+    if row.next_attempt_at is not None:
+        return _next_attempt(row, row.next_attempt_at, pauses)
+    if row.amount_paid and row.amount_paid > 0:
+        return _(
+            "Money had arrived when the order was removed: refund %(amount)s to the customer."
+            " Komfortkasse does not do that by itself."
+        ) % {"amount": money(row.amount_paid, row.currency)}
+    return _("Nothing is left to do.")
+
+
+def _next_attempt(row: RemovedOrder, at: datetime, pauses: Mapping[str, datetime]) -> str:
+    reason = obstacle(row.shop, pauses)
+    if reason:
+        return _("It is not sent at the moment: %(reason)s.") % {"reason": reason}
+    if at <= timezone.now():
+        return _(
+            "It has been due since %(time)s. The next run of komfortkasse_push will send it."
+        ) % {"time": exact_time(at)}
+    return _("It will be tried again %(when)s (%(time)s).") % {
+        "when": from_now(at),
+        "time": exact_time(at),
+    }

@@ -6,9 +6,7 @@ from django.db import connection, transaction
 from django.test import Client
 from django.urls import reverse
 
-from komfortkasse_django.admin import actions as admin_messages
-from komfortkasse_django.admin import orders as order_admin
-from komfortkasse_django.admin.removed_orders import BoundedPaginator
+from komfortkasse_django.admin import actions
 from komfortkasse_django.models import RemovedOrder, ShopState
 from tests.shop.models import Order
 from tests.support.komfortkasse import error
@@ -74,13 +72,13 @@ class TestRemoveOrders:
     def test_what_cannot_be_told_has_happened_all_the_same(
         self, clerk, order, komfortkasse, monkeypatch, caplog
     ):
-        monkeypatch.setattr(order_admin, "report", None)
+        monkeypatch.setattr(actions, "summarize", None)
 
         done = confirm(clerk, clerk.get(removal_url(order)))
 
         assert done.status_code == 302
         assert komfortkasse.numbers == ["1001"]
-        assert "_remove.<locals>.tell" in caplog.text
+        assert "_carry_out.<locals>.tell" in caplog.text
 
     @pytest.mark.django_db(transaction=True, databases=["default", "other"])
     def test_with_a_mirror_elsewhere(self, clerk, order, komfortkasse, settings):
@@ -165,29 +163,6 @@ class TestTryAgain:
 
         assert komfortkasse.numbers == []
         assert message(done) == ("warning", "Komfortkasse: 1 is still to be sent.")
-
-    @pytest.mark.parametrize("action", ["try_again", "delete_selected"])
-    def test_all_of_more_than_are_counted_are_left_alone(
-        self, staff, make, monkeypatch, komfortkasse, action
-    ):
-        monkeypatch.setattr(BoundedPaginator, "MOST", 3)
-        rows = [make(state="failed", next_attempt_at=None) for _ in range(4)]
-        data = {"action": action, "select_across": "1", "_selected_action": [rows[0].pk]}
-
-        done = staff.post(reverse(LIST), data)
-
-        assert message(done) == (
-            "error",
-            "There are more than 3 of them. Use the filters to select fewer.",
-        )
-        assert RemovedOrder.objects.failed().count() == 4
-        rows[0].delete()
-        staff.get(reverse(LIST))
-        if action == "try_again":
-            assert message(staff.post(reverse(LIST), data)) == (
-                "success",
-                "Komfortkasse: 3 removed.",
-            )
 
     def test_finished_ones_are_left_alone(self, staff, make, komfortkasse):
         rows = [make(state=state) for state in ("removed", "unknown", "superseded")]
@@ -276,20 +251,20 @@ class TestTryAgain:
 
     def test_what_was_not_reached_is_told_apart(self, staff, make, configure):
         configure(REQUEST_BUDGET=0)
-        row = make(state="failed", last_error="Komfortkasse rejects the request (HTTP 400: no)")
+        row = make(state="failed", error_code="invalid_request")
 
         assert message(self.post(staff, row))[1] == "Komfortkasse: 1 is still to be sent."
 
     def test_what_cannot_be_told_has_happened_all_the_same(
         self, staff, make, komfortkasse, monkeypatch, caplog
     ):
-        monkeypatch.setattr("komfortkasse_django.admin.actions.describe", None)
+        monkeypatch.setattr(actions, "summarize", None)
 
         done = staff.post(url("try_again", make(state="failed")))
 
         assert done.status_code == 302
         assert komfortkasse.numbers == ["1001"]
-        assert "_try_again.<locals>.tell" in caplog.text
+        assert "_carry_out.<locals>.tell" in caplog.text
 
     def test_with_requests_that_are_transactions(self, staff, make, komfortkasse, monkeypatch):
         monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
@@ -297,13 +272,6 @@ class TestTryAgain:
         done = staff.post(url("try_again", make(state="failed")))
 
         assert message(done) == ("success", "Komfortkasse: 1 removed.")
-
-    def test_a_large_selection_is_read_in_chunks(self, staff, make, configure, monkeypatch):
-        monkeypatch.setattr(admin_messages, "_CHUNK", 2)
-        configure(REQUEST_BUDGET=0)
-        rows = [make(state="failed") for _ in range(5)]
-
-        assert "5 are still to be sent" in message(self.post(staff, *rows))[1]
 
     def test_of_nothing(self, staff, make):
         row = make()

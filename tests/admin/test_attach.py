@@ -16,8 +16,7 @@ from django.core.checks import run_checks
 from django.test import Client
 from django.urls import reverse
 
-from komfortkasse_django.admin import OrderAdminMixin
-from komfortkasse_django.admin import orders as order_admin
+from komfortkasse_django.admin import OrderAdminMixin, attach
 from tests.shop.admin import ArchivedOrderAdmin, OrderAdmin, staff_site
 from tests.shop.models import ArchivedOrder, Customer, GiftOrder, IntegerOrder, Order
 from tests.support.order_pages import (
@@ -100,13 +99,13 @@ class TestAttachment:
     def test_twice_is_like_once(self):
         before = {site: dict(site._registry) for site in (admin.site, staff_site)}
 
-        order_admin.attach()
+        attach.attach()
 
         assert {site: dict(site._registry) for site in (admin.site, staff_site)} == before
 
     def test_not_where_the_admin_is_not_installed(self, monkeypatch):
         attached = []
-        monkeypatch.setattr(order_admin, "attach", lambda: attached.append(True))
+        monkeypatch.setattr(attach, "attach", lambda: attached.append(True))
         config = apps.get_app_config("komfortkasse_django")
 
         config.ready()
@@ -144,7 +143,7 @@ class TestWhatIsAttached:
     def test_only_where_it_is_registered(self, site):
         site.register(Customer, self.PlainAdmin)
 
-        order_admin.attach()
+        attach.attach()
 
         assert not site.is_registered(Order)
         assert not self.is_extended(site, Customer)
@@ -152,7 +151,7 @@ class TestWhatIsAttached:
     def test_a_class_within_another_keeps_its_full_name(self, site):
         site.register(Order, self.PlainAdmin)
 
-        order_admin.attach()
+        attach.attach()
 
         assert self.is_extended(site, Order)
         extended = type(site.get_model_admin(Order))
@@ -163,16 +162,16 @@ class TestWhatIsAttached:
         configure(**{option: False})
         site.register(Order, self.PlainAdmin)
 
-        order_admin.attach()
+        attach.attach()
 
         assert not self.is_extended(site, Order)
-        assert order_admin.check_attached() == []
+        assert attach.check_attached() == []
 
     def test_not_for_a_model_that_does_not_exist(self, site, configure):
         configure(ORDER_MODEL="shop.Nothing")
         site.register(Order, self.PlainAdmin)
 
-        order_admin.attach()
+        attach.attach()
 
         assert not self.is_extended(site, Order)
 
@@ -181,7 +180,7 @@ class TestWhatIsAttached:
             pass
 
         site.register(Order, OwnAdmin)
-        order_admin.attach()
+        attach.attach()
 
         assert type(site.get_model_admin(Order)) is OwnAdmin
         assert site.get_model_admin(Order).actions == [ACTION]
@@ -209,7 +208,7 @@ class TestCheck:
 
         site.register(Order, LateAdmin)
 
-        [warning] = order_admin.check_attached()
+        [warning] = attach.check_attached()
 
         assert warning.id == "komfortkasse_django.W002"
         assert "shop.Order" in warning.msg
@@ -220,7 +219,7 @@ class TestCheck:
     def test_survives_a_broken_urlconf(self, settings):
         settings.ROOT_URLCONF = "no.such.module"
 
-        assert order_admin.check_attached() == []
+        assert attach.check_attached() == []
 
     PROJECT = """
         import django
@@ -237,7 +236,7 @@ class TestCheck:
             KOMFORTKASSE={{"default": {{"API_KEY": "key", "ORDER_MODEL": "shop.Order"}}}},
         )
         django.setup()
-        from komfortkasse_django.admin.orders import check_attached
+        from komfortkasse_django.admin.attach import check_attached
 
         print(sorted(message.msg.split()[0] for message in check_attached()))
         if "komfortkasse_django.W002" in str(django.core.checks.run_checks()):

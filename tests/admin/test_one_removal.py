@@ -5,14 +5,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-import requests
 from django.test import Client
 
 from komfortkasse_django.models import RemovedOrder, ShopState
-from tests.shop.models import Order
-from tests.support.komfortkasse import error
 from tests.support.mirror_pages import ahead, text, url
-from tests.support.staff import message
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -88,7 +84,7 @@ class TestDetail:
             ("unknown", "knows no order with this number", "Nothing is left to do"),
             ("superseded", "was not asked", "Nothing is left to do"),
             ("failed", "refuses to remove", "Nothing happens by itself"),
-            ("pending", "has not been asked yet", "next run of komfortkasse_push"),
+            ("pending", "has not been asked yet", "The next run of komfortkasse_push will send it"),
         ],
     )
     def test_of_other_outcomes(self, staff, make, state, outcome, next_step):
@@ -104,6 +100,7 @@ class TestDetail:
         row = make(
             state="pending",
             next_attempt_at=ahead(minutes=3, seconds=50),
+            error_code="connection_failed",
             last_error="No connection to Komfortkasse: refused",
         )
 
@@ -111,16 +108,9 @@ class TestDetail:
 
         says = sections["What Komfortkasse says"]["Outcome"]
         assert says == "Komfortkasse has not confirmed the removal yet: no connection."
-        assert "tried again in 4 minutes (" in sections["What happens next"]["Next step"]
+        assert "tried again in 3 minutes (" in sections["What happens next"]["Next step"]
         assert sections["Last error"]["Last error"] == "No connection to Komfortkasse: refused"
         assert "could not be reached" in sections["Last error"]["Meaning"]
-
-    def test_of_one_that_a_wrong_clock_put_off(self, staff, make):
-        row = make(state="pending", next_attempt_at=ahead(days=400))
-
-        next_step = self.sections(staff, row)["What happens next"]["Next step"]
-        assert next_step.startswith("It is put off until ")
-        assert "a clock that must have been wrong. Try again now." in next_step
 
     def test_of_one_that_cannot_be_sent(self, staff, make, configure):
         configure(ENABLED=False)
@@ -147,45 +137,3 @@ class TestDetail:
         RemovedOrder.objects.all().delete()
 
         assert staff.get(url("change", row)).status_code == 302
-
-
-class TestErrorsAreExplained:
-    """Whatever the worker stores is recognised, in the words that it uses today."""
-
-    @pytest.mark.parametrize(
-        "case",
-        [
-            (error(401, "no"), "does not accept the API key", "API key in the shop"),
-            (error(400, "no"), "refused by Komfortkasse", "has understood the request"),
-            (error(503, "no"), "out of order or overloaded", "should pass"),
-            (ConnectionError("no"), "no connection", "could not be reached"),
-            (requests.Timeout("no"), "took too long", "DEADLINE"),
-            ((302, {"Location": "https://x.test/"}, ""), "redirected", "another address"),
-            ((200, {}, "<html>"), "an unexpected answer", "a proxy"),
-            ((404, {}, "<html>"), "an unexpected answer", "a proxy"),
-            (RuntimeError("no"), "an unforeseen error", "the whole error"),
-        ],
-    )
-    def test(self, staff, make, komfortkasse, case):
-        komfortkasse.answer, label, advice = case
-        row = make(state="pending")
-
-        done = staff.post(url("try_again", row))
-
-        if label != "refused by Komfortkasse":
-            assert label in message(done)[1]
-        page = text(staff.get(url("change", row)))
-        assert advice in page
-
-    def test_the_shops_own_code(self, staff, make, komfortkasse, configure):
-        def broken(order):
-            raise RuntimeError
-
-        Order.objects.create(number="1001")
-        configure(ORDER_FILTER=broken)
-        row = make(state="pending")
-
-        done = staff.post(url("try_again", row))
-
-        assert "the shop&#x27;s own code failed" in text(staff.get(url("change", row)))
-        assert "the shop's own code failed" in message(done)[1]

@@ -73,7 +73,7 @@ def is_by_state(found: str) -> bool:
 
 
 def queries(staff: Client, **query: str) -> list[str]:
-    """What the list asks of the mirror: the overview first, its length and its page at last."""
+    """What the list asks of the mirror: for its head first, its length and its page at last."""
     with CaptureQueriesContext(connection) as captured:
         assert staff.get(reverse(LIST), query).status_code == 200
     table = connection.ops.quote_name(RemovedOrder._meta.db_table)
@@ -86,23 +86,26 @@ def page_and_length(staff: Client, **query: str) -> list[str]:
     return [plan(length), plan(page)]
 
 
-def test_the_overview(staff):
-    states, total, overdue, received = (plan(sql) for sql in queries(staff)[:4])
+def test_the_head(staff):
+    states, due, overdue, received = (plan(sql) for sql in queries(staff)[:4])
 
-    assert is_by_state(states)
+    # All rows are counted once, without reading them where the database can.
+    assert connection.vendor == "postgresql" or index("state", "shop", "finished_at") in states
+    assert index("next_attempt_at") in due
     assert is_by_state(overdue)
     assert index("amount_paid", "currency") in received
-    # The whole is counted once, without reading the rows where the database can.
-    assert connection.vendor == "postgresql" or "komfortkass_" in total
 
 
-@pytest.mark.parametrize("order", ["", "1", "-1", "4", "-4", "8", "-8"])
+@pytest.mark.parametrize("order", ["", "-1", "-4", "8", "-8"])
 def test_no_page_is_sorted(staff, order):
-    """Order number, reference number, and when it was requested, in both directions."""
+    """By order number, reference number, or when it was requested.
+
+    Where a number ascends the database sorts the equal ones: Django shows their newest first.
+    """
     length, page = page_and_length(staff, o=order)
 
     assert not any(sort in length for sort in SORTS)
-    if connection.vendor == "postgresql" and order in {"1", "-1", "4", "-4"}:
+    if connection.vendor == "postgresql" and order in {"-1", "-4"}:
         # It sorts equals, of which there are few.
         assert "Incremental Sort" in page
     else:
@@ -149,17 +152,10 @@ def test_by_money_received(staff):
 
 @pytest.mark.parametrize(
     "query",
-    [{"payment_status": "other"}, {"requested_via": "delete"}, {"shop": "default"}],
+    [{"payment_status": "other"}, {"shop": "default"}],
 )
 def test_other_filters_read_the_newest_rows_until_the_page_is_full(staff, query):
     """An index for each of them would cost every deletion more than it helps."""
     _length, page = page_and_length(staff, **query)
 
     assert not any(sort in page for sort in SORTS)
-
-
-@pytest.mark.parametrize("term", ["1234", "K1234"])
-def test_search(staff, term):
-    for found in page_and_length(staff, q=term):
-        assert index("order_number") in found
-        assert index("reference_number") in found

@@ -48,7 +48,7 @@ class TestList:
 
         row = cells(staff)
         assert row["state_badge"] == "pending"
-        assert row["next_attempt"] == "in 4 minutes"
+        assert row["next_attempt"] == "in 3 minutes"
         assert (row["amount_with_currency"], row["received"]) == ("-", "-")
 
     @pytest.mark.parametrize(
@@ -87,9 +87,9 @@ class TestList:
         def sorted_by(order: str) -> list[RemovedOrder]:
             return list(staff.get(reverse(LIST), {"o": order}).context["cl"].result_list)
 
-        assert sorted_by("1") == [second, third, first]
+        assert sorted_by("1") == [third, second, first]
         assert sorted_by("-1") == [first, third, second]
-        assert sorted_by("4") == [first, third, second]
+        assert sorted_by("4") == [third, first, second]
         assert sorted_by("-4") == [second, third, first]
         assert sorted_by("1.-4") == [second, third, first]
         assert sorted_by("8") == [first, second, third]
@@ -119,13 +119,6 @@ class TestList:
         with timezone.override("Europe/Berlin"):
             assert 'title="March 1, 2026, 1:30 p.m."' in text(staff.get(reverse(LIST)))
 
-    def test_only_what_an_index_sorts_can_be_sorted(self, staff, make, configure):
-        configure(aliases={"default": {}, "vienna": {}})
-        make()
-
-        found = re.findall(r'class="sortable column-(\w+)', text(staff.get(reverse(LIST))))
-        assert set(found) == {"order_number", "reference_number", "requested"}
-
     def test_queries_do_not_grow_with_the_rows(self, staff, make):
         counts = []
         for _ in range(2):
@@ -135,30 +128,22 @@ class TestList:
                 staff.get(reverse(LIST))
             counts.append(len(queries))
         assert counts[0] == counts[1]
-        # Session, user, two for permissions, the page and its length, five for the overview.
+        # Session, user, two for permissions, the page and its length, five for the head.
         assert counts[0] <= 11
 
 
 class TestSearch:
     @pytest.mark.parametrize(
-        "term", ["A 1/7", " A 1/7 ", "K1234A", "k1234a", "a 1/7", "X-9", "x-9"]
+        "term", ["A 1/7", " A 1/7 ", "1/7", "a 1", "7 A", "K1234A", "k1234a", "1234", " 34A"]
     )
-    def test_finds_whole_numbers(self, staff, make, term):
-        make(order_number="A 1/7", reference_number="x-9" if "-" in term else "K1234A")
-        make(order_number="A 1/77", reference_number="K12345")
+    def test_finds_numbers_and_parts_of_them(self, staff, make, term):
+        make(order_number="A 1/7", reference_number="K1234A")
+        make(order_number="B 2/8", reference_number="K5678B")
 
         assert listed(staff, q=term) == ["A 1/7"]
 
-    @pytest.mark.parametrize("number", ["  a1", "Ab1 "])
-    def test_finds_them_as_they_are(self, staff, make, number):
-        make(order_number=number)
-        make(order_number="Ab1")
-
-        assert number in listed(staff, q=number)
-        assert "Ab1" in listed(staff, q="Ab1  ")
-
-    @pytest.mark.parametrize("term", ["A", "1/7", "K1234", "%"])
-    def test_finds_no_parts(self, staff, make, term):
+    @pytest.mark.parametrize("term", ["%", "_", "A 9", "default", "delete"])
+    def test_finds_nothing_else(self, staff, make, term):
         make(order_number="A 1/7", reference_number="K1234A")
 
         assert listed(staff, q=term) == []
@@ -169,7 +154,7 @@ class TestSearch:
         assert listed(staff, q=" ") == ["1001"]
 
     def test_says_what_to_write(self, staff):
-        assert "whole order number or reference number" in text(staff.get(reverse(LIST)))
+        assert "Search by order number or reference number." in text(staff.get(reverse(LIST)))
 
 
 class TestPermissions:
@@ -320,6 +305,6 @@ class TestLanguages:
         row = {name: re.sub(r"<[^>]*>", "", cell) for name, cell in found}
         assert row["state_badge"] == "ausstehend"
         assert row["payment_status_label"] == "Storniert/überfällig"
-        assert row["next_attempt"] == "in 4 Minuten"
+        assert row["next_attempt"] == "in 3 Minuten"
         assert row["requested"] == "Löschung der Bestellung, vor 3 Tagen"
         assert row["amount_with_currency"] == f"22,38{NBSP}EUR"

@@ -107,8 +107,8 @@ class TestMirrorPages:
     @pytest.mark.parametrize(
         ("broken", "method", "page"),
         [
-            ("komfortkasse_django.admin.removed_orders.obstacle", "get", "changelist"),
-            ("komfortkasse_django.reports.wording.shops", "get", "change"),
+            ("komfortkasse_django.admin.changelist.obstacle", "get", "changelist"),
+            ("komfortkasse_django.reports.reasons.shops", "get", "change"),
             ("django.contrib.admin.models.LogEntry.objects.log_actions", "post", "try_again"),
         ],
     )
@@ -125,7 +125,7 @@ class TestMirrorPages:
         settings.DEBUG = True
         monkeypatch.setattr(broken, fail)
         staff.raise_request_exception = False
-        row = make(state="pending", next_attempt_at=ahead(hours=-2))
+        row = make(state="pending", created_at=ahead(hours=-2))
 
         answer = getattr(staff, method)(reverse(LIST) if page == "changelist" else url(page, row))
 

@@ -53,6 +53,14 @@ def place(number: str, *, method: str = Order.PaymentMethod.PREPAYMENT, **known:
 def remember() -> None:
     """Fill the mirror with something of everything."""
     now = timezone.now()
+    refused = {
+        "error_code": "invalid_request",
+        "last_error": "Komfortkasse rejects the request (HTTP 400: ...)",
+    }
+    timed_out = {
+        "error_code": "connection_failed",
+        "last_error": "No connection to Komfortkasse: timed out",
+    }
     answered = {"currency": "EUR", "attempts": 1, "next_attempt_at": None}
     rows = [
         ("1001", "removed", 4000, {"payment_status": "DISAPPEARED", "amount": "39.90"}),
@@ -60,8 +68,8 @@ def remember() -> None:
         ("1003", "unknown", 300, {}),
         ("1004", "superseded", 240, {}),
         ("1005", "removed", 180, {"payment_status": "PAID", "amount": "17.50"}),
-        ("1006", "failed", 55, {"last_error": "Komfortkasse rejects the request (HTTP 400: ...)"}),
-        ("1007", "pending", 9, {"last_error": "No connection to Komfortkasse: timed out"}),
+        ("1006", "failed", 55, refused),
+        ("1007", "pending", 9, timed_out),
         ("1008", "pending", 1, {}),
     ]
     for number, state, minutes, attributes in rows:

@@ -15,14 +15,18 @@ from komfortkasse_django.models import RemovedOrder, ShopState
 pytestmark = pytest.mark.django_db
 
 
-def row(state="pending", *, due=None, shop="default", finished=None) -> RemovedOrder:
-    """A row that has been due for ``due`` minutes and was finished ``finished`` minutes ago."""
+def row(state="pending", *, due=None, shop="default", finished=None, asked=None) -> RemovedOrder:
+    """A row that became due ``due`` minutes ago, when it was asked for unless ``asked`` says else.
+
+    It was finished ``finished`` minutes ago.
+    """
     now = timezone.now()
     return RemovedOrder.objects.create(
         shop=shop,
         order_number="1001",
         requested_via="delete",
         state=state,
+        created_at=now - timedelta(minutes=asked or max(due or 0, 0)),
         next_attempt_at=None if due is None else now - timedelta(minutes=due),
         finished_at=None if finished is None else now - timedelta(minutes=finished),
     )
@@ -98,29 +102,14 @@ def test_overdue(arguments, overdue):
     assert (code, told["ok"], told["overdue"], told["due"]) == (1, False, overdue, 3)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "overdue"), [((), 1), (("--max-age=3",), 1), (("--max-age=2880",), 0)]
-)
-def test_what_only_backs_off_is_overdue_after_a_day(arguments, overdue):
-    """As with a wrong API key, when an order is deleted once a week."""
-    for hours in (23, 25):
-        removal = row(due=-59)
-        removal.created_at = timezone.now() - timedelta(hours=hours)
-        removal.save()
+def test_what_is_tried_again_and_again_is_overdue_without_being_due():
+    """As with a wrong API key."""
+    row(due=-59, asked=59)
+    row(due=-59, asked=61)
 
-    code, told = status_json(*arguments)
+    code, told = status_json()
 
-    assert (code, told["overdue"], told["due"]) == (overdue, overdue, 0)
-
-
-def test_what_a_wrong_clock_put_off_is_overdue():
-    """It was recorded or postponed by a machine whose clock is years ahead."""
-    row(due=-23 * 60)
-    removal = row(due=-25 * 60)
-    removal.created_at = removal.next_attempt_at
-    removal.save()
-
-    assert status_json()[1]["overdue"] == 1
+    assert (code, told["overdue"], told["due"]) == (1, 1, 0)
 
 
 def test_failed():
@@ -173,8 +162,8 @@ class TestText:
         assert code == 0
         assert written.splitlines() == [
             (
-                "OK: nothing is overdue, 1 is due, the oldest for 3 minutes, Komfortkasse last"
-                " confirmed one 5 minutes ago"
+                "OK: nothing is overdue, 1 is due, the oldest became due 3 minutes ago,"
+                " Komfortkasse last confirmed one 5 minutes ago"
             ),
             "default: 1 pending, 1 removed",
         ]
@@ -190,7 +179,7 @@ class TestText:
         assert written.splitlines() == [
             (
                 "PROBLEM: 2 removals are overdue, 1 was refused by Komfortkasse,"
-                " 2 are due, the oldest for 2 hours"
+                " 2 are due, the oldest became due 2 hours ago"
             ),
             "default: 2 pending, 1 failed",
         ]

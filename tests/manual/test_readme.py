@@ -14,7 +14,7 @@ from docutils import nodes
 from komfortkasse_django import checks
 from komfortkasse_django.conf import Shop
 from komfortkasse_django.models import RemovedOrder
-from komfortkasse_django.reports.reasons import TROUBLES
+from komfortkasse_django.reports.reasons import REASONS
 from komfortkasse_django.schema import PaymentStatus
 from tests.support.readme import README, document, recipe, recipes, section
 
@@ -159,14 +159,16 @@ def test_knows_all_log_messages():
     )
 
 
+def test_knows_all_codes_of_errors():
+    assert {code for code, _ in rows("Code")} == REASONS.keys()
+
+
 def test_knows_all_reasons():
     written = tuple(reason.rstrip("… ") for reason, _ in rows("Reason"))
     halts = {text_of(call.args[0]) for call in calls("self._stop")}
-    answers = {text_of(call.args[0]) for call in calls("UnexpectedAnswer")}
-    stored = {trouble.begins for trouble in TROUBLES}
 
-    # The gap is what is stored as well.
-    reasons = (halts - {"…"}) | answers | stored
+    # The gap is the error of a call.
+    reasons = halts - {"…"}
     assert {reason for reason in reasons if not reason.startswith(written)} == set()
     assert [each for each in written if not any(text.startswith(each) for text in reasons)] == []
 

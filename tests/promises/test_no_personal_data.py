@@ -104,6 +104,7 @@ def test_only_these_columns_exist():
         "amount_paid",
         "currency",
         "attempts",
+        "error_code",
         "last_error",
         "next_attempt_at",
         "created_at",

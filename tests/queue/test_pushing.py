@@ -801,10 +801,3 @@ class TestWorker:
         ShopState.objects.create(shop="default", paused_until=later)
 
         assert push().total == 0
-
-    def test_a_pause_of_a_wrong_clock_is_none(self, komfortkasse):
-        due("1001")
-        later = timezone.now() + 2 * HOUR + timedelta(minutes=5)
-        ShopState.objects.create(shop="default", paused_until=later)
-
-        assert push().states == {"removed": 1}

@@ -27,7 +27,8 @@ from komfortkasse_django.management.base import MirrorCommand
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
 from komfortkasse_django.queue import pushing
 from komfortkasse_django.queue.pushing import PushResult
-from komfortkasse_django.reports.wording import obstacle, summarize
+from komfortkasse_django.reports.reasons import obstacle
+from komfortkasse_django.reports.wording import summarize
 
 logger = logging.getLogger("komfortkasse_django")
 

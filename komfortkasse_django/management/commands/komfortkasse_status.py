@@ -3,61 +3,29 @@
 import json
 import sys
 from argparse import ArgumentParser
-from collections import defaultdict
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import router
-from django.db.models import Count, Max, Min
-from django.utils import timezone
-from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, npgettext, pgettext
 
-from komfortkasse_django.conf import shops
 from komfortkasse_django.management.arguments import add_database, positive_integer
 from komfortkasse_django.management.base import missing_in
 from komfortkasse_django.models import OVERDUE_AFTER, RemovedOrder
-from komfortkasse_django.reports.status import pauses
-from komfortkasse_django.reports.wording import obstacle
+from komfortkasse_django.reports.reasons import obstacle
+from komfortkasse_django.reports.status import Status, read_status
+from komfortkasse_django.reports.wording import from_now
 
 State = RemovedOrder.State
-
-
-@dataclass(frozen=True)
-class Status:
-    """What the mirror says of itself."""
-
-    counts: dict[str, dict[str, int]]
-    """Alias -> state -> how many removals are in it."""
-    due: int
-    """Removals whose time has come, also those that a pause or the settings keep waiting."""
-    overdue: int
-    """Removals that have been pending for longer than is tolerable."""
-    oldest_due_at: datetime | None
-    last_removed_at: datetime | None
-    paused_until: dict[str, datetime]
-    """Alias of each shop that Komfortkasse asked to leave alone -> until when."""
-    read_at: datetime
-
-    @property
-    def failed(self) -> int:
-        """Removals that Komfortkasse refused."""
-        return sum(states[State.FAILED] for states in self.counts.values())
-
-    @property
-    def ok(self) -> bool:
-        """Whether nobody has to look."""
-        return not (self.overdue or self.failed)
 
 
 class Command(BaseCommand):
     help = (
         "Say how many removals are in which state. Exits with 1 when one is overdue or was refused"
-        " by Komfortkasse, with 2 when that cannot be told. Removals of a shop that Komfortkasse"
-        " asked to leave alone for a while, that is switched off or that KOMFORTKASSE no longer"
-        " names become overdue like any other: nobody sends them."
+        " by Komfortkasse, with 2 when this cannot be found out. It does not matter why a removal"
+        " is overdue: nobody sends those of a shop that is paused, switched off or not in"
+        " KOMFORTKASSE any more."
     )
     requires_system_checks = ()  # a broken setting must not be taken for an overdue removal
 
@@ -68,8 +36,8 @@ class Command(BaseCommand):
             metavar="MINUTES",
             type=positive_integer,
             default=OVERDUE_AFTER // timedelta(minutes=1),
-            help="a removal is overdue when it has been due for longer; 60 by default. Whatever"
-            " is not confirmed within a day, or in MINUTES if that is longer, is overdue as well",
+            help="a removal is overdue when it is pending and was asked for longer ago; 60 by"
+            " default",
         )
         add_database(parser)
 
@@ -96,42 +64,13 @@ class Command(BaseCommand):
             sys.exit(1)
 
 
-def read_status(using: str, max_age: timedelta) -> Status:
-    """Read it from the database ``using``. Raises what the database raises."""
-    now = timezone.now()
-    rows = RemovedOrder.objects.using(using)
-    counts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(State.values, 0))
-    for alias in shops():
-        counts[alias]  # also where nothing has been removed yet
-    removed_at = []
-    # In the order of the index, which spares reading the table.
-    by_state = rows.order_by("state", "shop").values_list("state", "shop")
-    for state, shop, count, finished_at in by_state.annotate(Count("pk"), Max("finished_at")):
-        counts[shop][state] = count
-        if state == State.REMOVED:
-            removed_at.append(finished_at)
-    due = rows.filter(next_attempt_at__lte=now).aggregate(
-        count=Count("pk"),
-        oldest=Min("next_attempt_at"),
-    )
-    return Status(
-        counts=dict(counts),
-        due=due["count"],
-        overdue=rows.overdue(max_age).count(),
-        oldest_due_at=due["oldest"],
-        last_removed_at=max(removed_at, default=None),
-        paused_until=pauses(using),
-        read_at=now,
-    )
-
-
 def _as_json(status: Status) -> str:
     oldest = status.oldest_due_at
     return json.dumps(
         {
             "ok": status.ok,
             "due": status.due,
-            "overdue": status.overdue,
+            "overdue": status.overdue_count,
             "oldest_due_seconds": oldest and (status.read_at - oldest).total_seconds(),
             "last_removed_at": status.last_removed_at and status.last_removed_at.isoformat(),
             "shops": status.counts,
@@ -154,20 +93,16 @@ def _headline(status: Status) -> str:
     """One line that a monitoring system can show."""
     parts = []
     if status.overdue:
+        count = status.overdue_count
         text = npgettext(
-            "komfortkasse",
-            "%(count)d removal is overdue",
-            "%(count)d removals are overdue",
-            status.overdue,
+            "komfortkasse", "%(count)d removal is overdue", "%(count)d removals are overdue", count
         )
-        parts.append(text % {"count": status.overdue})
-    if status.failed:
+        parts.append(text % {"count": count})
+    if count := status.in_state(State.FAILED):
         text = ngettext(
-            "%(count)d was refused by Komfortkasse",
-            "%(count)d were refused by Komfortkasse",
-            status.failed,
+            "%(count)d was refused by Komfortkasse", "%(count)d were refused by Komfortkasse", count
         )
-        parts.append(text % {"count": status.failed})
+        parts.append(text % {"count": count})
     if status.ok:
         parts.append(pgettext("komfortkasse", "nothing is overdue"))
     parts.append(
@@ -175,14 +110,10 @@ def _headline(status: Status) -> str:
         % {"count": status.due}
     )
     if status.oldest_due_at:
-        age = _age(status.oldest_due_at, status.read_at)
-        parts.append(pgettext("komfortkasse", "the oldest for %(age)s") % {"age": age})
+        when = from_now(status.oldest_due_at)
+        parts.append(_("the oldest became due %(when)s") % {"when": when})
     if status.last_removed_at:
-        age = _age(status.last_removed_at, status.read_at)
-        parts.append(_("Komfortkasse last confirmed one %(age)s ago") % {"age": age})
+        when = from_now(status.last_removed_at)
+        parts.append(_("Komfortkasse last confirmed one %(when)s") % {"when": when})
     # Not translated: what monitoring may look for.
     return f"{'OK' if status.ok else 'PROBLEM'}: {', '.join(parts)}"
-
-
-def _age(moment: datetime, now: datetime) -> str:
-    return timesince(moment, now, depth=1).replace("\xa0", " ")

@@ -89,7 +89,8 @@ def tell_somebody(
     error: exceptions.KomfortkasseError,
     **kwargs: Any,
 ) -> None:
-    assert_type(removed_order.last_error, str)
+    assert_type(removed_order.error_code, str)
+    assert_type(error.code, str)
 
 
 @admin.register(Order)
