@@ -103,10 +103,10 @@ def _tell(request: HttpRequest, ids: Sequence[int], count: int, using: str) -> N
         messages.success(request, text % {"count": count})
         return
     rows = RemovedOrder.objects.using(using).in_bulk(ids).values()
-    states = Counter(row.state for row in rows if row.next_attempt_at is None)
-    waiting = [row for row in rows if row.next_attempt_at is not None]
+    states = Counter(row.state for row in rows if row.state != State.PENDING)
+    waiting = [row for row in rows if row.state == State.PENDING]
     level = messages.SUCCESS
-    if waiting or states[State.PENDING]:
+    if waiting:
         level = messages.WARNING
     if states[State.FAILED]:
         level = messages.ERROR
