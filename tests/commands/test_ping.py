@@ -4,7 +4,7 @@ import pytest
 import requests
 from django.utils import translation
 
-from tests.commands.test_commands import exit_code
+from tests.support.commands import exit_code
 from tests.support.komfortkasse import error
 
 RIGHT_URL = 'API_URL as "https://ssl.komfortkasse.eu/api/v2"'
@@ -124,6 +124,28 @@ def test_a_shop_that_is_switched_off_may_have_no_key(configure, komfortkasse, pi
     assert komfortkasse.numbers == []
 
 
+def test_a_key_that_a_function_gives(configure, komfortkasse, ping):
+    configure(API_KEY=lambda: "key-of-a-function")
+    komfortkasse.answer = error(404)
+
+    assert ping()[0] == 0
+    [request] = komfortkasse.requests
+    assert request.headers["X-Komfortkasse-API-Key"] == "key-of-a-function"
+
+
+def test_a_function_that_gives_no_key(configure, komfortkasse, ping):
+    def api_key():
+        raise LookupError("no vault: key-of-a-function")
+
+    configure(API_KEY=api_key)
+
+    code, _, err = ping()
+
+    assert code == 1
+    assert "The function in API_KEY raised LookupError" in err
+    assert komfortkasse.numbers == []
+
+
 def test_an_unknown_shop(ping):
     assert ping("--shop", "none")[0] == 2
 
@@ -142,4 +164,4 @@ def test_speaks_german(komfortkasse, ping):
     komfortkasse.answer = error(404)
 
     with translation.override("de"):
-        assert ping()[1] == "Shop default: Der API-Schlüssel stimmt.\n"
+        assert ping()[1] == "Shop default: Der API-Key stimmt.\n"
