@@ -19,7 +19,7 @@ class KomfortkasseConfig(AppConfig):
 
         checks.register(check_settings)
         receivers.connect()
-        class_prepared.connect(receivers.connect_late_proxy)
+        class_prepared.connect(receivers.connect_late)
         setting_changed.connect(receivers.reconnect)
         request_started.connect(budget.start_request)
         request_finished.connect(budget.finish_request)

@@ -19,6 +19,7 @@ from django.core.checks import Warning as CheckWarning
 from django.db import connections, models, router
 from django.utils.module_loading import import_string
 
+from komfortkasse_django import orders
 from komfortkasse_django.api import rules
 from komfortkasse_django.conf import KEYS, Shop, shops
 from komfortkasse_django.database import mirror_database
@@ -67,6 +68,7 @@ def check_alias(alias: object, options: object) -> Iterator[CheckMessage]:
             check_order_number,
             check_unique_number,
             check_order_filter,
+            check_order_gone,
             check_database_cascade,
             check_databases,
             check_tasks,
@@ -272,6 +274,29 @@ def check_order_filter(shop: Shop) -> Iterator[CheckMessage]:
         yield _error(
             12, f"{at} is {order_filter!r:.40}.", "Write a dotted path, a function or None."
         )
+
+
+def check_order_gone(shop: Shop) -> Iterator[CheckMessage]:
+    """A condition that the Order model cannot be asked for, or that every order meets."""
+    value: object = shop.order_gone
+    at = _at(shop, "ORDER_GONE")
+    hint = (
+        'Write field lookups, such as {"status": "cancelled"}, or a Q, as filter() takes them, or'
+        " None."
+    )
+    is_condition = isinstance(value, models.Q) or (
+        isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+    )
+    if value is not None and not is_condition:
+        yield _error(25, f"{at} is {value!r:.40}.", hint)
+    elif value is not None and not value:
+        yield _error(25, f"{at} is empty: every order would be gone.", hint)
+    elif shop.installed_model is not None:
+        try:
+            orders.check_condition(shop)
+        except Exception as error:  # noqa: BLE001 - whatever fields and lookups raise
+            reason = f"{type(error).__name__}: {error}"
+            yield _error(25, f"{at} cannot be asked of {shop.model._meta.label}: {reason}", hint)
 
 
 def _check_path(number: int, at: str, path: str, example: str) -> Iterator[CheckMessage]:

@@ -10,7 +10,7 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import Field, Model
+from django.db.models import Field, Model, Q
 from django.utils.functional import cached_property
 from django.utils.module_loading import import_string
 
@@ -27,6 +27,8 @@ class Shop:
     order_model: str = ""
     order_number: str | Callable[[Any], Any] = "number"
     order_filter: str | Callable[[Any], bool] | None = None
+    # Not hashed: a mapping has no hash.
+    order_gone: Mapping[str, Any] | Q | None = field(default=None, hash=False)
     unknown_retries: Sequence[float] = (3600, 86400)
     enabled: bool = True
     api_url: str = DEFAULT_API_URL
@@ -95,6 +97,14 @@ class Shop:
         if isinstance(self.order_filter, str):
             return _import(self.order_filter)
         return self.order_filter
+
+    @cached_property
+    def gone(self) -> Q | None:
+        """``ORDER_GONE`` as a condition that an order meets when it has ended, if there is one."""
+        if isinstance(self.order_gone, Mapping) and self.order_gone:
+            return Q(*self.order_gone.items())
+        # Without any lookup it would be met by all orders: check E025 says so.
+        return self.order_gone if isinstance(self.order_gone, Q) and self.order_gone else None
 
 
 def concrete(model: type[Model]) -> type[Model]:

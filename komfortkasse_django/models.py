@@ -134,8 +134,10 @@ class RemovedOrder(models.Model):
         CODE = "code", pgettext_lazy("komfortkasse", "the shop's code")
         ADMIN = "admin", pgettext_lazy("komfortkasse", "admin")
         COMMAND = "command", pgettext_lazy("komfortkasse", "command line")
+        GONE = "gone", pgettext_lazy("komfortkasse", "end of the order")
+        RECONCILE = "reconcile", pgettext_lazy("komfortkasse", "reconciliation")
 
-    SUPERSEDABLE = (RequestedVia.DELETE,)
+    SUPERSEDABLE = (RequestedVia.DELETE, RequestedVia.GONE, RequestedVia.RECONCILE)
     """Not sent where an order with this number is alive; others were asked for on purpose."""
 
     # What a new row does not say for itself is filled in by the database: recording sets few
@@ -220,6 +222,12 @@ class RemovedOrder(models.Model):
     )
     finished_at = models.DateTimeField(
         pgettext_lazy("komfortkasse", "finished at"), null=True, blank=True
+    )
+    alive_again_at = models.DateTimeField(
+        pgettext_lazy("komfortkasse", "alive again at"),
+        null=True,
+        blank=True,
+        help_text=_("Since when the shop is known to have a living order with this number."),
     )
 
     # A manager, typed as its query set: pyright and the editors built on it, which have no plugin

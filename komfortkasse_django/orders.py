@@ -1,4 +1,4 @@
-"""What the shop's database says of an order: its number, and whether it is alive."""
+"""What the shop's database says of an order: its number, and whether it is alive or gone."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -89,9 +89,10 @@ def clean_number(value: object) -> str | None:
 def alive(shop: Shop, numbers: Iterable[str], *, using: str) -> set[str]:
     """Those of ``numbers`` that a living order of this shop in the database ``using`` has.
 
-    Alive is what is in the table, is shown by the model's default manager and is accepted by
-    ``ORDER_FILTER``. A number that cannot be looked up is never alive: that of a property or a
-    function, and that of a field that refuses it, as encrypted fields do.
+    Alive is what is in the table, is shown by the model's default manager, is accepted by
+    ``ORDER_FILTER`` and does not meet ``ORDER_GONE``. A number that cannot be looked up is never
+    alive: that of a property or a function, and that of a field that refuses it, as encrypted
+    fields do.
     """
     field = shop.number_field
     if field is None:
@@ -106,10 +107,41 @@ def alive(shop: Shop, numbers: Iterable[str], *, using: str) -> set[str]:
     except Exception:  # noqa: BLE001 - of the field's own code, or there is no candidate
         return set()
     found: dict[object, object] = dict(rows)
-    keys = _shown(shop, found.keys(), using) if found else set()
-    if keys and shop.wants is not None:
-        keys = {row.pk for row in _rows(shop.model, using).filter(pk__in=keys) if shop.wants(row)}
+    keys = living(shop, found.keys(), using=using)
     return {number for key in keys if (number := clean_number(found[key]))}
+
+
+def living(shop: Shop, keys: Iterable[object], *, using: str) -> set[object]:
+    """Those of the orders with these primary keys that are alive, and of this shop."""
+    keys = set(keys)
+    return accepted(shop, _shown(shop, keys - gone(shop, keys, using=using), using), using=using)
+
+
+def gone(shop: Shop, keys: Iterable[object], *, using: str) -> set[object]:
+    """Those of the orders with these primary keys that meet ``ORDER_GONE``."""
+    if shop.gone is None:
+        return set()
+    rows = _rows(shop.model, using).filter(pk__in=keys).filter(shop.gone)
+    return set(rows.values_list("pk", flat=True))
+
+
+def is_gone(shop: Shop, order: Model, *, using: str) -> bool:
+    """Whether the row of ``order`` meets ``ORDER_GONE``. It does not where there is none."""
+    key = _key(shop, order)
+    return key is not None and bool(gone(shop, [key], using=using))
+
+
+def accepted(shop: Shop, keys: Iterable[object], *, using: str) -> set[object]:
+    """Those of the orders with these primary keys that ``ORDER_FILTER`` accepts."""
+    if shop.wants is None:
+        return set(keys)
+    return {row.pk for row in _rows(shop.model, using).filter(pk__in=keys) if shop.wants(row)}
+
+
+def check_condition(shop: Shop) -> None:
+    """Raise what Django raises for an ``ORDER_GONE`` that the Order model cannot be asked for."""
+    if shop.gone is not None:
+        QuerySet(shop.model).filter(shop.gone)
 
 
 def _shown(shop: Shop, keys: Iterable[object], using: str) -> set[object]:

@@ -1,25 +1,26 @@
-"""From the deletion of an order to the record of its removal.
+"""From the end of an order, by ``delete()`` or by ``save()``, to the record of its removal.
 
 ``pre_delete`` reads, because in ``post_delete`` deferred fields and reverse relations are gone.
 ``post_delete`` writes, because only then the order is. Django sends every ``pre_delete`` of a
 ``delete()`` before the first of its rows is deleted, so that the first ``post_delete`` can write
 them all at once.
+
+``pre_save`` and ``post_save`` ask the database whether the order meets ``ORDER_GONE``. It is the
+change that counts, not the state, or each later ``save()`` would ask for another removal.
 """
 
-from collections import defaultdict
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from django.apps import apps
 from django.db import connections, router
 from django.db.models import Model, QuerySet
-from django.db.models.signals import post_delete, pre_delete
+from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
 
-from komfortkasse_django import removals
+from komfortkasse_django import orders, removals
 from komfortkasse_django.conf import Shop, concrete, enabled_shops
 from komfortkasse_django.database import write_first
 from komfortkasse_django.models import RemovedOrder
-from komfortkasse_django.orders import hides_fields, number_of
 
 RequestedVia = RemovedOrder.RequestedVia
 
@@ -29,7 +30,10 @@ _Numbers = dict[_Key, str]
 
 _Reads = dict[int, tuple[object, _Numbers]]  # by the id of an origin, which is kept beside
 
-_connected: dict[type[Model], list[Shop]] = {}
+_deleted: dict[type[Model], list[Shop]] = {}
+"""The shops that are told when an instance of a model is deleted."""
+_saved: dict[type[Model], list[Shop]] = {}
+"""The shops that are told when an instance of a model is saved, and is gone then."""
 
 # What was read in a ``delete()`` that has not written yet, by the atomic block the ``delete()``
 # opened and by its origin. When the block ends without a ``post_delete``, because another
@@ -39,37 +43,51 @@ _read: WeakKeyDictionary[object, _Reads] = WeakKeyDictionary()
 # The same where the shop's code sends the signals itself: by the state of the one instance.
 _read_by_hand: WeakKeyDictionary[object, _Numbers] = WeakKeyDictionary()
 
+# Of which shops the row was gone when a ``save()`` began. Of several, the innermost is the last: a
+# receiver may save the instance again.
+_gone_before: WeakKeyDictionary[object, list[set[str]]] = WeakKeyDictionary()
+
 
 def connect() -> None:
-    """Listen to the Order models of all enabled shops and to their proxies."""
-    shops_by_model: dict[type[Model], list[Shop]] = defaultdict(list)
-    for shop in enabled_shops():
-        if shop.installed_model is not None:  # or else check E009 says so
-            shops_by_model[concrete(shop.model)].append(shop)
+    """Listen to the Order models of all enabled shops, their proxies and children."""
     for model in apps.get_models():
-        _connect(model, shops_by_model.get(concrete(model), []))
+        _connect(model)
 
 
-def _connect(model: type[Model], shops: list[Shop]) -> None:
-    if shops:
-        _connected[model] = shops
+def _connect(model: type[Model]) -> None:
+    shops = [shop for shop in enabled_shops() if shop.has_orders_of(model)]
+    # Not to children: Django sends the signals of their parent, too.
+    if deleted := [shop for shop in shops if concrete(model) is concrete(shop.model)]:
+        _deleted[model] = deleted
         pre_delete.connect(read, sender=model)
         post_delete.connect(write, sender=model)
+    # To children as well: Django sends no others.
+    if saved := [shop for shop in shops if shop.gone is not None]:
+        _saved[model] = saved
+        pre_save.connect(look, sender=model)
+        post_save.connect(compare, sender=model)
 
 
-def connect_late_proxy(sender: type[Model], **kwargs: object) -> None:
-    """Listen to a proxy of an Order model that is defined after start-up."""
-    _connect(sender, _connected.get(concrete(sender), []))
+def connect_late(sender: type[Model], **kwargs: object) -> None:
+    """Listen to a proxy or child of an Order model that is defined after start-up."""
+    _connect(sender)
 
 
 def reconnect(*, setting: str, **kwargs: object) -> None:
     """Follow a test that overrides the setting."""
     if setting == "KOMFORTKASSE":
-        for model in _connected:
+        for model in _deleted:
             pre_delete.disconnect(read, sender=model)
             post_delete.disconnect(write, sender=model)
-        _connected.clear()
+        for model in _saved:
+            pre_save.disconnect(look, sender=model)
+            post_save.disconnect(compare, sender=model)
+        _deleted.clear()
+        _saved.clear()
         connect()
+
+
+# --- deleting -------------------------------------------------------------------------------------
 
 
 def read(
@@ -83,8 +101,8 @@ def read(
     using = using or router.db_for_write(sender, instance=instance)
     numbers = _numbers_to_keep(using, sender, instance, origin)
     trusted = _was_fetched(instance, origin)
-    for shop in _connected[sender]:
-        number = number_of(shop, instance, using=using, trusted=trusted)
+    for shop in _deleted[sender]:
+        number = orders.number_of(shop, instance, using=using, trusted=trusted)
         if number is None:
             numbers.pop((shop.alias, instance.pk), None)
         else:
@@ -119,7 +137,7 @@ def _was_fetched(order: Model, origin: object) -> bool:
     Django builds the child's parent from what the child holds in memory.
     """
     if isinstance(origin, QuerySet):
-        return not hides_fields(origin)
+        return not orders.hides_fields(origin)
     if not isinstance(origin, Model):
         return False
     model = concrete(type(order))
@@ -149,3 +167,40 @@ def _block(using: str, origin: object) -> object:
     """
     blocks = () if origin is None else connections[using].atomic_blocks
     return blocks[-1] if blocks else None
+
+
+# --- saving ---------------------------------------------------------------------------------------
+
+
+def look(sender: type[Model], instance: Model, *, raw: bool, using: str, **kwargs: object) -> None:
+    """Keep for which shops the order is gone already."""
+    if not raw:
+        write_first(using, concrete(sender))
+        gone = {s.alias for s in _saved[sender] if orders.is_gone(s, instance, using=using)}
+        _gone_before.setdefault(instance._state, []).append(gone)
+
+
+def compare(
+    sender: type[Model],
+    instance: Model,
+    *,
+    created: bool,
+    raw: bool,
+    using: str,
+    **kwargs: object,
+) -> None:
+    """Record the order's removal where this ``save()`` is its end."""
+    if raw:
+        return
+    before = _gone_before.get(instance._state) or [set()]
+    gone_before = before.pop()
+    if created:  # it never was alive
+        return
+    entries = [
+        (shop.alias, number)
+        for shop in _saved[sender]
+        if shop.alias not in gone_before
+        and orders.is_gone(shop, instance, using=using)
+        and (number := orders.number_of(shop, instance, using=using, trusted=False)) is not None
+    ]
+    removals.record(entries, requested_via=RequestedVia.GONE, using=using)

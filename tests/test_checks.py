@@ -89,6 +89,10 @@ def test_is_registered():
         {"ORDER_NUMBER": a_function},
         {"ORDER_NUMBER": "tests.test_checks.a_function", "ORDER_FILTER": a_function},
         {"ORDER_FILTER": "tests.test_checks.a_function"},
+        {"ORDER_GONE": None},
+        {"ORDER_GONE": {"cancelled": True, "event__name__startswith": "Fair"}},
+        {"ORDER_GONE": models.Q(cancelled=True) | ~models.Q(payment="card")},
+        {"ORDER_GONE": models.Q(pk__lt=models.F("event"))},
         {"API_URL": "http://127.0.0.1:8000/api/v2"},
         {"API_URL": "http://localhost/api"},
         {"API_URL": "http://[::1]:8000/"},
@@ -433,6 +437,37 @@ def test_e012_order_filter(check_options, order_filter):
     assert [number for number, _ in check_options(ORDER_FILTER=order_filter)] == ["E012"]
 
 
+@pytest.mark.parametrize(
+    ("gone", "reason"),
+    [
+        ("cancelled", "is 'cancelled'"),
+        (True, "is True"),
+        (["cancelled"], "is ['cancelled']"),
+        ({1: True}, "is {1: True}"),
+        (a_function, "is <function"),
+        ({}, "is empty: every order would be gone"),
+        (models.Q(), "is empty"),
+        ({"canceled": True}, "of shop.Order: FieldError: Cannot resolve keyword 'canceled'"),
+        ({"cancelled__like": True}, "FieldError: Unsupported lookup 'like'"),
+        ({"event_id": "Fair"}, "ValueError: Field 'id' expected a number"),
+        (models.Q(cancelled=True) | models.Q(canceled=True), "FieldError"),
+    ],
+)
+def test_e025_no_condition(check_options, gone, reason):
+    [(number, text)] = check_options(ORDER_GONE=gone)
+
+    assert number == "E025"
+    assert "KOMFORTKASSE['default']['ORDER_GONE']" in text
+    assert reason in text
+    assert '{"status": "cancelled"}' in text
+
+
+def test_e025_is_not_told_without_a_model(check_options):
+    assert [number for number, _ in check_options(ORDER_MODEL="no.Order", ORDER_GONE={"a": 1})] == [
+        "E009"
+    ]
+
+
 def test_e013_database_cascade(check_options, monkeypatch):
     # As if event were declared so; before Django 6.1 there is none.
     monkeypatch.setattr(models, "DB_CASCADE", models.CASCADE, raising=False)
@@ -648,7 +683,7 @@ def test_an_id_means_one_thing():
             ):
                 givers[node.args[0].value].add(function.name)
 
-    assert sorted(givers) == list(range(1, 22))
+    assert sorted(givers) == [*range(1, 22), 25]
     assert {number: names for number, names in givers.items() if len(names) > 1} == {}
 
 
@@ -656,4 +691,4 @@ def test_every_id_is_tested():
     """By a test that is named after it."""
     ids = {name[5:9].upper() for name in globals() if re.match("test_[ew]0", name)}
 
-    assert ids == {f"E{number:03}" for number in range(1, 22)} | {"W001", "W003", "W004"}
+    assert ids == {f"E{number:03}" for number in [*range(1, 22), 25]} | {"W001", "W003", "W004"}

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.db.models import Q
 from django.test import override_settings
 from django.views.debug import ExceptionReporter
 
@@ -23,6 +24,7 @@ def test_defaults(settings):
         "ORDER_MODEL": "shop.Order",
         "ORDER_NUMBER": "number",
         "ORDER_FILTER": None,
+        "ORDER_GONE": None,
         "ENABLED": True,
         "API_URL": "https://ssl.komfortkasse.eu/api/v2",
         "DEADLINE": 10,
@@ -123,6 +125,24 @@ def test_filters(configure):
     assert shops()["default"].wants is reversed_number
     configure(ORDER_FILTER="tests.test_conf.reversed_number")
     assert shops()["default"].wants is reversed_number
+
+
+@pytest.mark.parametrize(
+    ("gone", "condition"),
+    [
+        (None, None),
+        ({"cancelled": True}, Q(cancelled=True)),
+        (Q(cancelled=True), Q(cancelled=True)),
+        # Nothing that all orders would meet, nor what the checks refuse.
+        ({}, None),
+        (Q(), None),
+        ("cancelled", None),
+    ],
+)
+def test_conditions(configure, gone, condition):
+    configure(ORDER_GONE=gone)
+    assert shops()["default"].gone == condition
+    assert isinstance(hash(shops()["default"]), int)
 
 
 def test_numbers_by_a_function(configure):

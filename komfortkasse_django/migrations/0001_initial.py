@@ -84,6 +84,8 @@ class Migration(migrations.Migration):
                             ("code", "the shop's code"),
                             ("admin", "admin"),
                             ("command", "command line"),
+                            ("gone", "end of the order"),
+                            ("reconcile", "reconciliation"),
                         ],
                         max_length=32,
                         verbose_name="requested via",
@@ -178,6 +180,16 @@ class Migration(migrations.Migration):
                 (
                     "finished_at",
                     models.DateTimeField(blank=True, null=True, verbose_name="finished at"),
+                ),
+                (
+                    "alive_again_at",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="Since when the shop is known to have a living order with this"
+                        " number.",
+                        null=True,
+                        verbose_name="alive again at",
+                    ),
                 ),
             ],
             options={
