@@ -154,8 +154,10 @@ _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
         f"seconds, at most {rules.MAX_DEADLINE:.0f}; 0 leaves everything to komfortkasse_push",
     ),
     "UNKNOWN_RETRIES": (
-        lambda value: isinstance(value, list | tuple)
-        and all(rules.is_seconds(each) and each > 0 for each in value),
+        lambda value: (
+            isinstance(value, list | tuple)
+            and all(rules.is_seconds(each) and each > 0 for each in value)
+        ),
         f"a list of seconds, each more than 0 and at most {rules.MAX_DEADLINE:.0f}; () for never",
     ),
     "CONCURRENCY": (
