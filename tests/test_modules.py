@@ -4,6 +4,7 @@ The order is that of the table in CONTRIBUTING.rst.
 """
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -19,6 +20,7 @@ _LAYOUT = (
     .read_text(encoding="utf-8")
     .partition("How the code is laid out")[2]
 )
+_WAY = _LAYOUT.partition("The way of an order")[2].partition("The tests")[0]
 ORDER = ["", *re.findall(r"(?m)^``([a-z_.]+)`` {2,}", _LAYOUT)]
 SOURCES = [path for path in PACKAGE.rglob("*.py") if "migrations" not in path.parts]
 # What may be imported inside of a function, and why.
@@ -113,6 +115,17 @@ def test_late_imports_have_a_reason():
                 late |= {(module_of(path), other) for other in ours(names_in(node))}
 
     assert late == LATE
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"``([a-z_]+\.[\w.]+)``", _WAY))))
+def test_what_the_way_of_an_order_names_exists(name):
+    module = name
+    while module not in MODULES:
+        module = module.rpartition(".")[0]
+    found = importlib.import_module(f"komfortkasse_django.{module}")
+
+    for part in name.removeprefix(f"{module}.").split("."):
+        found = getattr(found, part)
 
 
 def importers_of(*libraries: str) -> set[str]:

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,36 @@ def test_refuses_what_it_does_not_know(name):
     assert completed.returncode == 2
     assert f"script/{name}: " in completed.stderr
     assert "typo" in completed.stderr
+
+
+@pytest.mark.parametrize("module", ["api", "queue.typo", "conf.typo"])
+def test_refuses_modules_that_are_not_mutated(module):
+    completed = start("mutate", "conf", module)
+
+    assert completed.returncode == 2
+    assert f"script/mutate: unknown module: {module}" in completed.stderr
+
+
+@pytest.mark.parametrize("module", ["conf", "queue", "queue.leases"])
+def test_takes_modules_and_folders_that_are_mutated(module):
+    completed = start("mutate", module, PYTHON="no-such-python")
+
+    assert "unknown module" not in completed.stderr
+
+
+def test_mutates_what_is_declared():
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    paths = declared["tool"]["mutmut"]["only_mutate"]
+    script = (ROOT / "script" / "mutate").read_text(encoding="utf-8")
+    survivors = (ROOT / "tests" / "survivors.txt").read_text(encoding="utf-8")
+
+    modules = re.search(r'(?m)^modules="(.+)"$', script)[1].split()
+    explained = re.findall(r"(?m)^\[(.+)\]$", survivors)
+
+    assert [re.sub(r"^komfortkasse_django/|/\*$|\.py$", "", path) for path in paths] == modules
+    assert {module.split(".")[0] for module in explained} <= set(modules)
+    for module in explained:
+        assert (ROOT / "komfortkasse_django" / f"{module.replace('.', '/')}.py").exists()
 
 
 @each_script

@@ -185,8 +185,7 @@ class Migration(migrations.Migration):
                     "alive_again_at",
                     models.DateTimeField(
                         blank=True,
-                        help_text="Since when the shop is known to have a living order with this"
-                        " number.",
+                        help_text="Since when the shop is known to have a living order with this number.",
                         null=True,
                         verbose_name="alive again at",
                     ),

@@ -61,3 +61,15 @@ def test_every_version_that_is_declared_is_tried(setup_cfg, tox):
 def test_deprecations_are_errors(category):
     with pytest.raises(category, match="old"):
         warnings.warn("old", category, stacklevel=1)
+
+
+def test_the_hooks_run_what_script_test_runs():
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    script = (ROOT / "script" / "test").read_text(encoding="utf-8")
+
+    entries = re.findall(r"(?m)^ +entry: (.+)$", hooks)
+
+    assert [entry.replace("--force-exclude", ".") for entry in entries] == [
+        f".venv-test/bin/python -m {command}"
+        for command in re.findall(r'(?m)^"\$python" -m (ruff .+|mypy)$', script)
+    ]
