@@ -55,7 +55,7 @@ def _missing(using: str) -> str:
             there = {each.name for each in introspection.get_table_description(cursor, table)}
             for field in model._meta.concrete_fields:
                 if field.column not in there:
-                    return _("column %(column)s in table %(table)s") % {
+                    return pgettext("komfortkasse", "column %(column)s in table %(table)s") % {
                         "column": field.column,
                         "table": table,
                     }

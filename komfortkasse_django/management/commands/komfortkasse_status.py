@@ -111,7 +111,7 @@ def _headline(status: Status) -> str:
     )
     if status.oldest_due_at:
         when = from_now(status.oldest_due_at)
-        parts.append(_("the oldest became due %(when)s") % {"when": when})
+        parts.append(pgettext("komfortkasse", "the oldest became due %(when)s") % {"when": when})
     if status.last_removed_at:
         when = from_now(status.last_removed_at)
         parts.append(_("Komfortkasse last confirmed one %(when)s") % {"when": when})
