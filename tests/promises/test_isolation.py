@@ -33,15 +33,15 @@ def delete_in_another_connection() -> None:
 def claim(configure, monkeypatch):
     """Claim what is due; before that is committed, an order is deleted."""
     configure(REQUEST_BUDGET=0)
-    write = leases._write
+    lease = leases._lease
 
-    def write_and_wait(*arguments):
-        written = write(*arguments)
+    def lease_and_wait(*arguments):
+        claimed = lease(*arguments)
         with ThreadPoolExecutor(1) as shop:
             shop.submit(delete_in_another_connection).result()
-        return written
+        return claimed
 
-    monkeypatch.setattr(leases, "_write", write_and_wait)
+    monkeypatch.setattr(leases, "_lease", lease_and_wait)
     Order.objects.create(number="1001")
     RemovedOrder.objects.record("default", ["1", "2", "3"], requested_via="delete")
     yield lambda: leases.claim(RemovedOrder.objects.due(), at_most=10, seconds=60)
