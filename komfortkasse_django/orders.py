@@ -1,7 +1,7 @@
 """What the shop's database says of an order: its number, and whether it is alive or gone."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from django.db import Error, models, router
 from django.db.models import Model, QuerySet
@@ -11,9 +11,20 @@ from komfortkasse_django.conf import Shop, concrete
 from komfortkasse_django.database import mirror_database
 
 _AT_ONCE = 500  # keys in one query
+_CHUNK = 2000  # orders of a walk that are looked at together
 
 # Django 6.1: a queryset can forbid its instances to load anything later.
 _FETCH_RAISE = getattr(models, "FETCH_RAISE", object())
+
+
+class Found(NamedTuple):
+    """An order that a walk came across."""
+
+    key: Any
+    number: object
+    """As the field holds it or the function returns it."""
+    is_gone: bool
+    """Whether it meets ``ORDER_GONE``."""
 
 
 def number_of(shop: Shop, order: Model, *, using: str, trusted: bool) -> str | None:
@@ -94,21 +105,15 @@ def alive(shop: Shop, numbers: Iterable[str], *, using: str) -> set[str]:
     alive: that of a property or a function, and that of a field that refuses it, as encrypted
     fields do.
     """
-    field = shop.number_field
-    if field is None:
-        return set()
-    candidates = [value for number in numbers if (value := _to_python(field, number)) is not None]
-    try:
-        orders = _rows(shop.model, using).filter(**{f"{field.name}__in": candidates})
-        rows = orders.values_list("pk", field.attname)
-        rows.query.get_compiler(using).as_sql()  # some fields refuse only here
-    except Error:
-        raise
-    except Exception:  # noqa: BLE001 - of the field's own code, or there is no candidate
-        return set()
-    found: dict[object, object] = dict(rows)
-    keys = living(shop, found.keys(), using=using)
+    found = _find(shop, numbers, using) or {}
+    keys = living(shop, found, using=using)
     return {number for key in keys if (number := clean_number(found[key]))}
+
+
+def existing(shop: Shop, numbers: Iterable[str], *, using: str) -> set[str] | None:
+    """Those of ``numbers`` that any order in the table has, or None where none can be looked up."""
+    found = _find(shop, numbers, using)
+    return None if found is None else {str(clean_number(value)) for value in found.values()}
 
 
 def living(shop: Shop, keys: Iterable[object], *, using: str) -> set[object]:
@@ -136,6 +141,56 @@ def accepted(shop: Shop, keys: Iterable[object], *, using: str) -> set[object]:
     if shop.wants is None:
         return set(keys)
     return {row.pk for row in _rows(shop.model, using).filter(pk__in=keys) if shop.wants(row)}
+
+
+def count(shop: Shop, *, using: str) -> int:
+    """How many orders of the shop's model are in the database ``using``."""
+    return _rows(shop.model, using).count()
+
+
+def walk(shop: Shop, *, using: str) -> Iterator[list[Found]]:
+    """All orders of the shop's model in the database ``using``, chunk by chunk.
+
+    Raises whatever the shop's own ``ORDER_NUMBER`` raises.
+    """
+    rows = later = _rows(shop.model, using).order_by("pk")
+    while chunk := _numbered(shop, later[:_CHUNK]):
+        first, last = chunk[0][0], chunk[-1][0]
+        keys = set()
+        if shop.gone is not None:
+            within = rows.filter(pk__gte=first, pk__lte=last).filter(shop.gone)
+            keys = set(within.values_list("pk", flat=True))
+        yield [Found(key, number, key in keys) for key, number in chunk]
+        later = rows.filter(pk__gt=last)
+
+
+def _numbered(shop: Shop, rows: QuerySet[Model]) -> list[tuple[Any, object]]:
+    """Primary keys and numbers, as they are."""
+    if shop.number_field is not None:
+        return list(rows.values_list("pk", shop.number_field.attname))
+    return [(row.pk, shop.read_number(row)) for row in rows]
+
+
+def _find(shop: Shop, numbers: Iterable[str], using: str) -> dict[object, object] | None:
+    """Primary keys and numbers of the orders that have one of ``numbers``.
+
+    None where these cannot be looked up.
+    """
+    field = shop.number_field
+    if field is None:
+        return None
+    candidates = [value for number in numbers if (value := _to_python(field, number)) is not None]
+    if not candidates:
+        return {}
+    try:
+        orders = _rows(shop.model, using).filter(**{f"{field.name}__in": candidates})
+        rows = orders.values_list("pk", field.attname)
+        rows.query.get_compiler(using).as_sql()  # some fields refuse only here
+    except Error:
+        raise
+    except Exception:  # noqa: BLE001 - of the field's own code
+        return None
+    return dict(rows)
 
 
 def check_condition(shop: Shop) -> None:

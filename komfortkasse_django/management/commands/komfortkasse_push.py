@@ -2,14 +2,12 @@
 
 import logging
 import signal
-import sys
 import time
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from threading import current_thread, main_thread
-from typing import Any
 
 from django.core.management.base import CommandError
 from django.db import close_old_connections, router
@@ -24,6 +22,7 @@ from komfortkasse_django.management.arguments import (
     positive_seconds,
 )
 from komfortkasse_django.management.base import MirrorCommand
+from komfortkasse_django.management.progress import progress
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
 from komfortkasse_django.queue import pushing
 from komfortkasse_django.queue.pushing import PushResult
@@ -71,13 +70,17 @@ class Command(MirrorCommand):
         stopping: _Signals = SimpleQueue()
 
         def push() -> PushResult:
-            with self._progress(using, shop, limit, verbosity) as advance:
+            def total() -> int:
+                count = _due(using, shop).count()
+                return min(count, limit or count)
+
+            with progress(total, verbosity=verbosity, unit="") as advance:
                 return pushing.push(
                     using=using,
                     shop=shop,
                     limit=limit,
                     should_stop=lambda: not stopping.empty(),
-                    on_settled=advance,
+                    on_settled=lambda rows: advance(len(rows)),
                 )
 
         with _stopped_by_signals(stopping):
@@ -119,29 +122,6 @@ class Command(MirrorCommand):
                 logger.exception("komfortkasse_push goes on in %s seconds after an error", seconds)
             with suppress(Empty):
                 stopping.put(stopping.get(timeout=seconds))
-
-    @contextmanager
-    def _progress(
-        self, using: str, shop: str | None, limit: int | None, verbosity: int
-    ) -> Iterator[Callable[[Sequence[RemovedOrder]], None]]:
-        """A bar on a terminal where tqdm is installed; nothing otherwise."""
-        tqdm = _tqdm() if verbosity > 0 and sys.stderr.isatty() else None
-        if tqdm is None:
-            yield lambda rows: None
-            return
-        # Not self.stderr, which would end each of the bar's steps with a new line.
-        total = _due(using, shop).count()
-        with tqdm(total=min(total, limit or total), file=sys.stderr, leave=False) as bar:
-            yield lambda rows: bar.update(len(rows))
-
-
-def _tqdm() -> Callable[..., Any] | None:
-    try:
-        from tqdm import tqdm  # the extra "progress"
-    except ImportError:
-        return None
-    bar: Callable[..., Any] = tqdm
-    return bar
 
 
 def _due(using: str, shop: str | None) -> RemovedOrderQuerySet:

@@ -1,0 +1,240 @@
+"""What no signal told of: orders that are gone without a record, and orders that are alive again.
+
+All orders of a shop are looked at, chunk by chunk, in the order of their primary keys. ``survey``
+only counts; ``reconcile`` records and marks. Who surveys first changes nothing where the shop's own
+code fails for one of the orders.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from django.db import connections, transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from komfortkasse_django import orders
+from komfortkasse_django.conf import Shop
+from komfortkasse_django.database import mirror_database, write_first
+from komfortkasse_django.models import RemovedOrder
+
+State = RemovedOrder.State
+
+_AT_ONCE = 1000  # rows written in one transaction
+_NAMED = 10  # order numbers that are named, of each kind
+_LOCK = 0x6B6B72656369  # any number that nobody else uses on this PostgreSQL server
+
+
+class NotReconcilableError(Exception):
+    """Why nothing was recorded, in words for people."""
+
+
+@dataclass
+class Findings:
+    """What there is to do for one shop, or was done."""
+
+    orders: int = 0
+    """How many orders there are."""
+    gone: int = 0
+    """How many of them meet ``ORDER_GONE``."""
+    missing: int = 0
+    """How many removals were never recorded."""
+    alive_again: int = 0
+    """How many orders are alive, but removed at Komfortkasse, and not marked so yet."""
+    not_alive: int = 0
+    """How many removals are marked as alive again, but are not any more."""
+    first_missing: list[str] = field(default_factory=list)
+    first_alive_again: list[str] = field(default_factory=list)
+
+    @property
+    def is_all_done(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.missing or self.alive_again or self.not_alive)
+
+
+def survey(
+    shop: Shop, *, using: str, on_progress: Callable[[int], object] = lambda count: None
+) -> Findings:
+    """Find what ``reconcile`` would do, and change nothing.
+
+    ``using`` is the mirror's database; ``on_progress`` is told how many more orders were looked at.
+    Raises ``NotReconcilableError``, and whatever the shop's own code raises.
+    """
+    return _Walk(shop, using, on_progress, writes=False).run()
+
+
+def reconcile(
+    shop: Shop, *, using: str, on_progress: Callable[[int], object] = lambda count: None
+) -> Findings:
+    """Record the removals that are missing, and mark the orders that are alive again.
+
+    Any number of these may run at once. What is recorded is due, and sent by the next push.
+    Arguments and errors are those of ``survey``.
+    """
+    return _Walk(shop, using, on_progress, writes=True).run()
+
+
+def orders_at(shop: Shop, *, using: str) -> str:
+    """The database of the orders whose mirror is in the database ``using``.
+
+    Raises ``NotReconcilableError`` where there are none: what is recorded would not be sent.
+    """
+    at = orders.database_of(shop, mirror_at=using)
+    if mirror_database(at) != using:
+        raise NotReconcilableError(
+            _(
+                'orders in database "%(orders)s" have their mirror in "%(mirror)s", not in'
+                ' "%(using)s"'
+            )
+            % {"orders": at, "mirror": mirror_database(at), "using": using}
+        )
+    return at
+
+
+class _Last(NamedTuple):
+    """The last row of an order number."""
+
+    key: int
+    state: str
+    requested_via: str
+    is_marked: bool
+
+    @property
+    def is_refutable(self) -> bool:
+        """Whether a living order with this number should not be removed at Komfortkasse."""
+        return self.state == State.REMOVED and self.requested_via in RemovedOrder.SUPERSEDABLE
+
+    @property
+    def is_refuted(self) -> bool:
+        """Whether an order with this number was seen alive later."""
+        return self.state == State.SUPERSEDED or self.is_marked
+
+
+class _Walk:
+    def __init__(
+        self, shop: Shop, using: str, on_progress: Callable[[int], object], *, writes: bool
+    ) -> None:
+        self.shop = shop
+        self.using = using
+        self.orders_at = orders_at(shop, using=using)
+        self.on_progress = on_progress
+        self.writes = writes
+        self.findings = Findings()
+        self.rows = RemovedOrder.objects.using(using).filter(shop=shop.alias)
+        self.living: dict[str, int] = {}
+        """Numbers of living orders whose last row speaks of their removal, with its key."""
+        self.gone_again: dict[str, None] = {}
+        """Numbers of gone orders whose last row was refuted by a living one."""
+
+    def run(self) -> Findings:
+        for chunk in orders.walk(self.shop, using=self.orders_at):
+            self._look_at(chunk)
+            self.on_progress(len(chunk))
+        if self.findings.orders:
+            self._record_what_is_gone_again()
+            self._unmark()
+        elif self.rows.exists():
+            raise NotReconcilableError(
+                _('database "%(database)s" has no orders at all, though some were removed')
+                % {"database": self.orders_at}
+            )
+        return self.findings
+
+    def _look_at(self, chunk: list[orders.Found]) -> None:
+        gone: dict[object, str] = {}
+        alive: dict[object, str] = {}
+        for key, value, is_gone in chunk:
+            try:
+                number = orders.clean_number(value)
+            except ValueError:
+                continue  # Komfortkasse cannot know it
+            if number is not None:
+                (gone if is_gone else alive)[key] = number
+        self.findings.orders += len(chunk)
+        self.findings.gone += len(gone)
+        last = self._last_rows([*gone.values(), *alive.values()])
+
+        alive = {
+            key: number
+            for key, number in alive.items()
+            if (row := last.get(number)) and (row.is_refutable or row.state == State.SUPERSEDED)
+        }
+        living = {alive[key] for key in orders.living(self.shop, alive, using=self.orders_at)}
+        self.living |= {number: last[number].key for number in living}
+        self._mark({n for n in living if last[n].is_refutable and not last[n].is_marked})
+
+        gone = {
+            key: number
+            for key, number in gone.items()
+            if number not in last or last[number].is_refuted
+        }
+        accepted = orders.accepted(self.shop, gone, using=self.orders_at)
+        numbers = dict.fromkeys(number for key, number in gone.items() if key in accepted)
+        self.gone_again |= {number: None for number in numbers if number in last}
+        self._record([number for number in numbers if number not in last and number not in living])
+
+    def _last_rows(self, numbers: Collection[str]) -> dict[str, _Last]:
+        rows = (
+            self.rows.filter(order_number__in=numbers)
+            .order_by("pk")
+            .values_list("order_number", "pk", "state", "requested_via", "alive_again_at")
+        )
+        return {
+            number: _Last(key, state, via, since is not None)
+            for number, key, state, via, since in rows
+        }
+
+    def _mark(self, numbers: Collection[str]) -> None:
+        self.findings.alive_again += len(numbers)
+        self.findings.first_alive_again += sorted(numbers)
+        del self.findings.first_alive_again[_NAMED:]
+        if self.writes and numbers:
+            keys = [self.living[number] for number in numbers]
+            self.rows.filter(pk__in=keys).update(alive_again_at=timezone.now())
+
+    def _record(self, numbers: list[str]) -> None:
+        if self.writes and numbers:
+            with _alone(self.using):
+                last = self._last_rows(numbers)
+                numbers = [n for n in numbers if n not in last or last[n].is_refuted]
+                self.rows.record(
+                    self.shop.alias, numbers, requested_via=RemovedOrder.RequestedVia.RECONCILE
+                )
+        self.findings.missing += len(numbers)
+        self.findings.first_missing += numbers
+        del self.findings.first_missing[_NAMED:]
+
+    def _record_what_is_gone_again(self) -> None:
+        numbers = [number for number in self.gone_again if number not in self.living]
+        for start in range(0, len(numbers), _AT_ONCE):
+            self._record(numbers[start : start + _AT_ONCE])
+
+    def _unmark(self) -> None:
+        marked = self.rows.exclude(alive_again_at=None).values_list("pk", "order_number")
+        keys = [key for key, number in marked.iterator() if self.living.get(number) != key]
+        self.findings.not_alive = len(keys)
+        if self.writes:
+            for start in range(0, len(keys), _AT_ONCE):
+                some = self.rows.filter(pk__in=keys[start : start + _AT_ONCE])
+                some.update(alive_again_at=None)
+
+
+@contextmanager
+def _alone(using: str) -> Iterator[None]:
+    """A transaction in which no other reconciliation looks up and records."""
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        if connection.vendor == "mysql":
+            # Its locks last until they are given back; a minute is longer than a chunk takes.
+            name = f"komfortkasse {connection.settings_dict['NAME']}"[:64]
+            cursor.execute("SELECT GET_LOCK(%s, 60)", [name])
+        try:
+            with transaction.atomic(using):
+                write_first(using, RemovedOrder)
+                if connection.vendor == "postgresql":
+                    cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+                yield
+        finally:
+            if connection.vendor == "mysql":
+                cursor.execute("SELECT RELEASE_LOCK(%s)", [name])
