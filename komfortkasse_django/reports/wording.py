@@ -14,7 +14,7 @@ from django.utils.timesince import timesince, timeuntil
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, npgettext, npgettext_lazy, pgettext
 
-from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.models import RemovedOrder, ShopState
 from komfortkasse_django.reports.reasons import obstacle, reason_of
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def payment_status(status: str) -> str:
 def summarize(
     states: Mapping[str, int],
     waiting: Iterable[RemovedOrder] = (),
-    pauses: Mapping[str, datetime] = MappingProxyType({}),
+    pauses: Mapping[str, ShopState] = MappingProxyType({}),
 ) -> str:
     """What became of removals, such as ``3 removed, 1 refused by Komfortkasse``.
 
@@ -126,7 +126,7 @@ def _in_state(state: str, count: int) -> str:
     return text % {"count": count}
 
 
-def _still_to_be_sent(rows: Iterable[RemovedOrder], pauses: Mapping[str, datetime]) -> list[str]:
+def _still_to_be_sent(rows: Iterable[RemovedOrder], pauses: Mapping[str, ShopState]) -> list[str]:
     """Together what waits for the same reason."""
     now = timezone.now()
     groups: dict[tuple[str, bool], list[datetime]] = defaultdict(list)
@@ -184,7 +184,7 @@ def outcome(row: RemovedOrder) -> str:
     return _("Komfortkasse has not been asked yet.")
 
 
-def next_step(row: RemovedOrder, pauses: Mapping[str, datetime]) -> str:
+def next_step(row: RemovedOrder, pauses: Mapping[str, ShopState]) -> str:
     """What happens next, and what there is to do. ``pauses`` is as for ``obstacle``."""
     if row.state == State.FAILED:
         return _(
@@ -201,7 +201,7 @@ def next_step(row: RemovedOrder, pauses: Mapping[str, datetime]) -> str:
     return _("Nothing is left to do.")
 
 
-def _next_attempt(row: RemovedOrder, at: datetime, pauses: Mapping[str, datetime]) -> str:
+def _next_attempt(row: RemovedOrder, at: datetime, pauses: Mapping[str, ShopState]) -> str:
     reason = obstacle(row.shop, pauses)
     if reason:
         return _("It is not sent at the moment: %(reason)s.") % {"reason": reason}
