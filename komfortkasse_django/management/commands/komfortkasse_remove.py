@@ -17,7 +17,10 @@ from komfortkasse_django.management.base import MirrorCommand
 from komfortkasse_django.management.numbers import STANDARD_INPUT, read_numbers
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.queue import pushing
-from komfortkasse_django.reports.wording import summarize
+from komfortkasse_django.reports.status import read_pauses
+from komfortkasse_django.reports.wording import Waiting, summarize
+
+State = RemovedOrder.State
 
 LOOKED_UP = 1000
 """How many numbers are looked up by one query."""
@@ -91,16 +94,17 @@ class Command(MirrorCommand):
         # Recording them has delivered what REQUEST_BUDGET allows. Nobody waits for a page here.
         pushing.push(using=using, shop=shop.alias, ids=ids)
         mirror = RemovedOrder.objects.using(using).in_bulk(ids).values()
-        states = Counter(row.state for row in mirror)
-        self.stdout.write(summarize(states))
+        states = Counter(row.state for row in mirror if row.state != State.PENDING)
+        waiting = Waiting(row for row in mirror if row.state == State.PENDING)
+        self.stdout.write(summarize(states, waiting, read_pauses(using)))
         for row in mirror:
             if row.last_error:
                 self.stderr.write(f"{row.order_number}: {row.last_error}")
-        if states[RemovedOrder.State.PENDING]:
+        if waiting.reasons():
             raise CommandError(
                 _("Not all of them are removed; komfortkasse_push sends what is left.")
             )
-        if states[RemovedOrder.State.FAILED]:
+        if states[State.FAILED]:
             # Those it does not send.
             raise CommandError(
                 _("Not all of them are removed: Komfortkasse refused some for good.")
