@@ -22,7 +22,7 @@ from komfortkasse_django.conf import enabled_shops
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
 from komfortkasse_django.queue.delivery import deliver_on_commit
 from komfortkasse_django.reports.status import read_pauses
-from komfortkasse_django.reports.wording import summarize
+from komfortkasse_django.reports.wording import Waiting, summarize
 
 State = RemovedOrder.State
 
@@ -104,9 +104,9 @@ def _tell(request: HttpRequest, ids: Sequence[int], count: int, using: str) -> N
         return
     rows = RemovedOrder.objects.using(using).in_bulk(ids).values()
     states = Counter(row.state for row in rows if row.state != State.PENDING)
-    waiting = [row for row in rows if row.state == State.PENDING]
+    waiting = Waiting(row for row in rows if row.state == State.PENDING)
     level = messages.SUCCESS
-    if waiting:
+    if waiting.reasons():
         level = messages.WARNING
     if states[State.FAILED]:
         level = messages.ERROR

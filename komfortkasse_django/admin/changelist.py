@@ -136,15 +136,13 @@ def problems_of(status: Status) -> list[str]:
             "%(count)d removals are overdue: %(reason)s.",
             overdue.count,
         )
-        reason = obstacle(alias, status.paused_until) or (
+        reason = obstacle(alias, status.pauses) or (
             gettext("is komfortkasse_push running? It should be run every minute")
             if overdue.is_long_due
             else gettext("the page of each says why")
         )
         problems.append(text % {"count": overdue.count, "reason": reason})
     problems += [
-        obstacle(alias, status.paused_until)
-        for alias in status.paused_until
-        if alias not in status.overdue
+        obstacle(alias, status.pauses) for alias in status.pauses if alias not in status.overdue
     ]
     return problems

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 from django.forms.utils import to_current_timezone
 from django.utils.formats import time_format
@@ -21,6 +20,7 @@ from komfortkasse_django.exceptions import (
     ServiceUnavailable,
     UnexpectedAnswer,
 )
+from komfortkasse_django.models import ShopState
 
 
 @dataclass(frozen=True)
@@ -95,16 +95,19 @@ def reason_of(error_code: str) -> Reason:
     return REASONS.get(error_code, REASONS[UNFORESEEN])
 
 
-def obstacle(alias: str, pauses: Mapping[str, datetime]) -> str:
+def obstacle(alias: str, pauses: Mapping[str, ShopState]) -> str:
     """Why nothing is sent for the shop now; empty if nothing prevents it.
 
-    ``pauses`` says until when Komfortkasse wants to be left alone, by alias.
+    ``pauses`` has the states of the shops that are paused now, by alias.
     """
     if alias not in shops():
         return gettext("the shop %(shop)s is not in the settings any more") % {"shop": alias}
     if not shops()[alias].enabled:
         return gettext("the shop %(shop)s is switched off in the settings") % {"shop": alias}
-    if alias in pauses:
-        until = time_format(to_current_timezone(pauses[alias]))
-        return gettext("Komfortkasse asked for a pause (until %(time)s)") % {"time": until}
+    if (pause := pauses.get(alias)) and pause.paused_until:
+        return gettext("the shop %(shop)s is paused until %(time)s: %(reason)s") % {
+            "shop": alias,
+            "time": time_format(to_current_timezone(pause.paused_until)),
+            "reason": reason_of(pause.error_code).label,
+        }
     return ""

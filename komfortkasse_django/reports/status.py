@@ -38,8 +38,8 @@ class Status:
     received: Mapping[str, tuple[int, Decimal]]
     """Currency -> how many were removed although money had arrived, and how much."""
     last_removed_at: datetime | None
-    paused_until: Mapping[str, datetime]
-    """Alias of each shop that Komfortkasse asked to leave alone -> until when."""
+    pauses: Mapping[str, ShopState]
+    """The states of the shops that are paused, by alias."""
     read_at: datetime
 
     def in_state(self, state: str) -> int:
@@ -92,12 +92,11 @@ def read_status(using: str, max_age: timedelta = OVERDUE_AFTER) -> Status:
             for currency, count, amount in received.annotate(Count("pk"), Sum("amount_paid"))
         },
         last_removed_at=max(filter(None, removed_at), default=None),
-        paused_until=read_pauses(using),
+        pauses=read_pauses(using),
         read_at=now,
     )
 
 
-def read_pauses(using: str) -> dict[str, datetime]:
-    """Until when Komfortkasse wants to be left alone, by alias."""
-    paused = ShopState.objects.using(using).paused()
-    return {state.shop: state.paused_until for state in paused if state.paused_until}
+def read_pauses(using: str) -> dict[str, ShopState]:
+    """The states of the shops that are paused now, by alias."""
+    return ShopState.objects.using(using).paused().in_bulk()

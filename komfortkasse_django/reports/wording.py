@@ -1,7 +1,7 @@
 """Removals in words: what became of them, what happens next, and how long that takes."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from types import MappingProxyType
@@ -14,7 +14,7 @@ from django.utils.timesince import timesince, timeuntil
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, npgettext, npgettext_lazy, pgettext
 
-from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.models import RemovedOrder, ShopState
 from komfortkasse_django.reports.reasons import obstacle, reason_of
 
 if TYPE_CHECKING:
@@ -82,19 +82,60 @@ def payment_status(status: str) -> str:
 # Several removals
 
 
+class Waiting:
+    """Rows that are still to be sent, counted by why. It keeps none of them, however many."""
+
+    def __init__(self, rows: Iterable[RemovedOrder] = ()) -> None:
+        self._groups: dict[tuple[str, str], tuple[int, datetime]] = {}
+        self.add(rows)
+
+    def add(self, rows: Iterable[RemovedOrder]) -> None:
+        """Count these as well."""
+        for row in rows:
+            group = row.shop, row.error_code
+            at = row.next_attempt_at or timezone.now()
+            count, first = self._groups.get(group, (0, at))
+            self._groups[group] = count + 1, min(first, at)
+
+    def reasons(self) -> Collection[tuple[str, str]]:
+        """Alias and error code of what was counted, each pair once."""
+        return self._groups.keys()
+
+    def in_words(self, pauses: Mapping[str, ShopState]) -> list[str]:
+        """How many wait, why, and until when. ``pauses`` is as for ``obstacle``."""
+        now = timezone.now()
+        by_reason: dict[tuple[str, bool], list[tuple[int, datetime]]] = defaultdict(list)
+        for (shop, error_code), group in self._groups.items():
+            reason = obstacle(shop, pauses)
+            was_tried = not reason and bool(error_code) and group[1] > now
+            if was_tried:
+                reason = str(reason_of(error_code).label)
+            by_reason[reason, was_tried].append(group)
+        parts = []
+        for (reason, was_tried), groups in by_reason.items():
+            counts, firsts = zip(*groups, strict=True)
+            count, first = sum(counts), min(firsts)
+            parts.append(
+                _waiting_text(count, reason, was_tried=was_tried)
+                % {"count": count, "when": from_now(first), "reason": reason}
+            )
+        return parts
+
+
 def summarize(
     states: Mapping[str, int],
-    waiting: Iterable[RemovedOrder] = (),
-    pauses: Mapping[str, datetime] = MappingProxyType({}),
+    waiting: Waiting | None = None,
+    pauses: Mapping[str, ShopState] = MappingProxyType({}),
 ) -> str:
     """What became of removals, such as ``3 removed, 1 refused by Komfortkasse``.
 
-    ``states`` says how many are in which state. ``waiting`` are rows that are still to be sent and
+    ``states`` says how many are in which state. ``waiting`` has those that are still to be sent and
     not in ``states``: of these it says why and when. ``pauses`` is as for ``obstacle``.
     """
     order = (*RemovedOrder.FINISHED, State.FAILED, State.PENDING)
     parts = [_in_state(state, states[state]) for state in order if states.get(state)]
-    parts += _still_to_be_sent(waiting, pauses)
+    if waiting:
+        parts += waiting.in_words(pauses)
     return ", ".join(parts) or pgettext("komfortkasse", "nothing to do")
 
 
@@ -126,39 +167,21 @@ def _in_state(state: str, count: int) -> str:
     return text % {"count": count}
 
 
-def _still_to_be_sent(rows: Iterable[RemovedOrder], pauses: Mapping[str, datetime]) -> list[str]:
-    """Together what waits for the same reason."""
-    now = timezone.now()
-    groups: dict[tuple[str, bool], list[datetime]] = defaultdict(list)
-    for row in rows:
-        at = row.next_attempt_at or now
-        reason = obstacle(row.shop, pauses)
-        was_tried = not reason and bool(row.error_code) and at > now
-        if was_tried:
-            reason = str(reason_of(row.error_code).label)
-        groups[reason, was_tried].append(at)
-    parts = []
-    for (reason, was_tried), times in groups.items():
-        count = len(times)
-        if was_tried:
-            text = npgettext(
-                "komfortkasse",
-                "%(count)d will be tried again %(when)s: %(reason)s",
-                "%(count)d will be tried again, the first %(when)s: %(reason)s",
-                count,
-            )
-        elif reason:
-            text = ngettext(
-                "%(count)d is still to be sent: %(reason)s",
-                "%(count)d are still to be sent: %(reason)s",
-                count,
-            )
-        else:
-            text = ngettext(
-                "%(count)d is still to be sent", "%(count)d are still to be sent", count
-            )
-        parts.append(text % {"count": count, "when": from_now(min(times)), "reason": reason})
-    return parts
+def _waiting_text(count: int, reason: str, *, was_tried: bool) -> str:
+    if was_tried:
+        return npgettext(
+            "komfortkasse",
+            "%(count)d will be tried again %(when)s: %(reason)s",
+            "%(count)d will be tried again, the first %(when)s: %(reason)s",
+            count,
+        )
+    if reason:
+        return ngettext(
+            "%(count)d is still to be sent: %(reason)s",
+            "%(count)d are still to be sent: %(reason)s",
+            count,
+        )
+    return ngettext("%(count)d is still to be sent", "%(count)d are still to be sent", count)
 
 
 # One removal
@@ -184,7 +207,7 @@ def outcome(row: RemovedOrder) -> str:
     return _("Komfortkasse has not been asked yet.")
 
 
-def next_step(row: RemovedOrder, pauses: Mapping[str, datetime]) -> str:
+def next_step(row: RemovedOrder, pauses: Mapping[str, ShopState]) -> str:
     """What happens next, and what there is to do. ``pauses`` is as for ``obstacle``."""
     if row.state == State.FAILED:
         return _(
@@ -201,7 +224,7 @@ def next_step(row: RemovedOrder, pauses: Mapping[str, datetime]) -> str:
     return _("Nothing is left to do.")
 
 
-def _next_attempt(row: RemovedOrder, at: datetime, pauses: Mapping[str, datetime]) -> str:
+def _next_attempt(row: RemovedOrder, at: datetime, pauses: Mapping[str, ShopState]) -> str:
     reason = obstacle(row.shop, pauses)
     if reason:
         return _("It is not sent at the moment: %(reason)s.") % {"reason": reason}

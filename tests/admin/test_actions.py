@@ -215,7 +215,7 @@ class TestTryAgain:
         assert komfortkasse.numbers == []
         assert level == "warning"
         assert told.startswith(
-            "Komfortkasse: 1 is still to be sent: Komfortkasse asked for a pause"
+            "Komfortkasse: 1 is still to be sent: the shop default is paused until"
         )
 
     def test_that_cannot_be_logged_is_not_tried(self, staff, make, komfortkasse, monkeypatch):

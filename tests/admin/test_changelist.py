@@ -145,18 +145,21 @@ class TestOverview:
         assert "1 removal is overdue: the page of each says why" in page
         assert "komfortkasse_push" not in page
 
-    def test_says_that_komfortkasse_asked_for_a_pause(self, staff, make):
-        ShopState.objects.create(shop="default", paused_until=ahead(minutes=10))
+    def test_says_which_shop_is_paused_and_why(self, staff, make):
+        ShopState.objects.create(
+            shop="default", paused_until=ahead(minutes=10), error_code="connection_failed"
+        )
 
         assert "komfortkasse-problem" in text(staff.get(reverse(LIST)))
-        assert "Komfortkasse asked for a pause (until" in text(staff.get(reverse(LIST)))
+        assert "The shop default is paused until" in text(staff.get(reverse(LIST)))
         make(state="pending", created_at=ahead(minutes=-90))
 
         page = text(staff.get(reverse(LIST)))
-        assert "1 removal is overdue: Komfortkasse asked for a pause (until" in page
-        assert page.count("asked for a pause") == 1
+        assert "1 removal is overdue: the shop default is paused until" in page
+        assert page.count("is paused until") == 1
+        assert ": no connection." in page
 
     def test_a_pause_that_is_over_is_none(self, staff):
         ShopState.objects.create(shop="default", paused_until=ahead(seconds=-1))
 
-        assert "asked for a pause" not in text(staff.get(reverse(LIST)))
+        assert "is paused until" not in text(staff.get(reverse(LIST)))

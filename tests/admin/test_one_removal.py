@@ -124,7 +124,7 @@ class TestDetail:
         row = make(state="pending")
 
         next_step = self.sections(staff, row)["What happens next"]["Next step"]
-        assert "Komfortkasse asked for a pause (until" in next_step
+        assert "the shop default is paused until" in next_step
 
     def test_names_the_shop_where_that_says_something(self, staff, make, configure):
         assert "Shop" not in self.sections(staff, make())["What happened"]

@@ -194,7 +194,7 @@ class TestText:
         _, written = status()
 
         _, busy, off, gone = written.splitlines()
-        assert busy.startswith("busy: no removals: Komfortkasse asked for a pause (until ")
+        assert busy.startswith("busy: no removals: the shop busy is paused until ")
         assert off == "off: no removals: the shop off is switched off in the settings"
         assert gone == "gone: 1 pending: the shop gone is not in the settings any more"
 

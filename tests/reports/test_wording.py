@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone, translation
 
 from komfortkasse_django.models import RemovedOrder
-from komfortkasse_django.reports.wording import from_now, summarize
+from komfortkasse_django.reports.wording import Waiting, from_now, summarize
 from tests.support.mirror_pages import ahead
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -95,7 +95,7 @@ class TestSummarize:
             for minutes in (9, 2, 5)
         ]
 
-        assert summarize({"removed": 1}, rows) == (
+        assert summarize({"removed": 1}, Waiting(rows)) == (
             "1 removed, 3 will be tried again, the first in 2 minutes: no connection"
         )
 
@@ -109,7 +109,7 @@ class TestSummarize:
             ]
         ]
 
-        assert summarize({}, rows) == (
+        assert summarize({}, Waiting(rows)) == (
             "2 are still to be sent,"
             " 1 is still to be sent: the shop gone is not in the settings any more"
         )

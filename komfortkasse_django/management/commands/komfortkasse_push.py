@@ -1,17 +1,15 @@
 """``manage.py komfortkasse_push``: send what is due."""
 
 import logging
-import signal
-import time
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from queue import Empty, SimpleQueue
-from threading import current_thread, main_thread
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from django.core.management.base import CommandError
 from django.db import close_old_connections, router
 from django.db.models import Count
+from django.utils import timezone
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -21,20 +19,82 @@ from komfortkasse_django.management.arguments import (
     positive_integer,
     positive_seconds,
 )
-from komfortkasse_django.management.base import MirrorCommand
+from komfortkasse_django.management.base import MirrorCommand, missing_in
 from komfortkasse_django.management.progress import progress
-from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
+from komfortkasse_django.management.watching import News, Stop, timed, with_time
+from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet, ShopState
 from komfortkasse_django.queue import pushing
 from komfortkasse_django.queue.pushing import PushResult
 from komfortkasse_django.reports.reasons import obstacle
-from komfortkasse_django.reports.wording import summarize
+from komfortkasse_django.reports.status import read_pauses
+from komfortkasse_django.reports.wording import Waiting, summarize
 
 logger = logging.getLogger("komfortkasse_django")
 
-# Not an Event: one that a signal handler sets while the same thread waits for it can deadlock.
-_Signals = SimpleQueue[int]
+State = RemovedOrder.State
 
-_CLAIM_TIME = 0.5  # seconds in which a worker's claim is certainly committed
+
+@dataclass(frozen=True)
+class _Left:
+    """Due removals of one shop that were not sent."""
+
+    text: str
+    cause: str
+    """Why, without what changes while it lasts."""
+
+
+@dataclass(frozen=True)
+class _Round:
+    """What one push did, and what it left."""
+
+    using: str
+    shop: str | None
+    result: PushResult
+    waiting: Waiting
+
+    def summary(self) -> str:
+        """What became of the removals."""
+        states = {**self.result.states, State.PENDING: 0}
+        return summarize(states, self.waiting)
+
+    def has_news(self, news: News) -> bool:
+        """Whether it did more than to fail as before."""
+        failed = [news.is_new(shop, code) for shop, code in self.waiting.reasons()]
+        return any(failed) or self.result.total > self.result.states[State.PENDING]
+
+    def pauses(self) -> dict[str, ShopState]:
+        """The shops that are paused now, by alias."""
+        pauses = read_pauses(self.using)
+        return {alias: each for alias, each in pauses.items() if self.shop in {None, alias}}
+
+    def failing(self) -> set[str]:
+        """The shops whose trouble is not over."""
+        failing = ShopState.objects.using(self.using).filter(failures__gt=0)
+        return set(failing.values_list("shop", flat=True))
+
+    def left(self, pauses: Mapping[str, ShopState]) -> dict[str, _Left]:
+        """By alias, what is still due."""
+        rows = _due(self.using, self.shop).order_by("shop").values_list("shop")
+        left = {}
+        for alias, count in rows.annotate(Count("pk")):
+            reason = obstacle(alias, pauses) or self.result.stopped.get(alias, "")
+            text = ngettext(
+                "%(count)d removal of shop %(shop)s is still due: %(reason)s",
+                "%(count)d removals of shop %(shop)s are still due: %(reason)s",
+                count,
+            ) % {
+                "count": count,
+                "shop": alias,
+                "reason": reason or _("they became due meanwhile or were not reached"),
+            }
+            left[alias] = _Left(text, pauses[alias].error_code if alias in pauses else reason)
+        return left
+
+
+def _due(using: str, shop: str | None) -> RemovedOrderQuerySet:
+    """What should be sent now, also what a pause holds back."""
+    due = RemovedOrder.objects.using(using).filter(next_attempt_at__lte=timezone.now())
+    return due if shop is None else due.filter(shop=shop)
 
 
 class Command(MirrorCommand):
@@ -67,117 +127,81 @@ class Command(MirrorCommand):
         **options: object,
     ) -> None:
         using = database or router.db_for_write(RemovedOrder)
-        stopping: _Signals = SimpleQueue()
+        stop = Stop()
 
-        def push() -> PushResult:
+        def push() -> _Round:
+            waiting = Waiting()
+
             def total() -> int:
                 count = _due(using, shop).count()
                 return min(count, limit or count)
 
             with progress(total, verbosity=verbosity, unit="") as advance:
-                return pushing.push(
+
+                def on_settled(rows: Sequence[RemovedOrder]) -> None:
+                    waiting.add(row for row in rows if row.state == State.PENDING)
+                    advance(len(rows))
+
+                result = pushing.push(
                     using=using,
                     shop=shop,
                     limit=limit,
-                    should_stop=lambda: not stopping.empty(),
-                    on_settled=lambda rows: advance(len(rows)),
+                    should_stop=stop.is_wanted,
+                    on_settled=on_settled,
                 )
+            return _Round(using, shop, result, waiting)
 
-        with _stopped_by_signals(stopping):
+        with stop.listening():
             if watch is None:
-                result = push()
-                if verbosity > 0:
-                    self.stdout.write(summarize(result.states))
-                if left := _describe_due(using, shop, result):
-                    raise CommandError(left, returncode=1)
+                self._tell(push(), verbosity)
             else:
-                self._watch(
-                    push, stopping, seconds=watch, using=using, shop=shop, verbosity=verbosity
-                )
+                with timed(logger):
+                    self._watch(push, stop, seconds=watch, using=using, verbosity=verbosity)
+
+    def _tell(self, done: _Round, verbosity: int) -> None:
+        """Say what became of the removals. Raises ``CommandError`` where due ones are left."""
+        pauses = done.pauses()
+        left = done.left(pauses)
+        if verbosity > 0:
+            self.stdout.write(done.summary())
+            for alias in pauses.keys() - left.keys():
+                self.stdout.write(capfirst(obstacle(alias, pauses)))
+        if left:
+            raise CommandError("\n".join(each.text for each in left.values()))
 
     def _watch(
         self,
-        push: Callable[[], PushResult],
-        stopping: _Signals,
+        push: Callable[[], _Round],
+        stop: Stop,
         *,
         seconds: float,
         using: str,
-        shop: str | None,
         verbosity: int,
     ) -> None:
         """Push again and again; what goes wrong in one round is logged, and the next begins."""
-        reported = ""
-        while stopping.empty():
+        news = News()
+        while not stop.is_wanted():
             try:
                 # What Django does around a web request: drop connections that broke or are too old.
                 close_old_connections()
-                result = push()
-                if result.total and verbosity > 0:
-                    self.stdout.write(summarize(result.states))
-                left = _describe_due(using, shop, result) if stopping.empty() else ""
-                if left != reported and left:
-                    logger.warning("%s", left)
-                reported = left
-            except Exception:
-                logger.exception("komfortkasse_push goes on in %s seconds after an error", seconds)
-            with suppress(Empty):
-                stopping.put(stopping.get(timeout=seconds))
+                done = push()
+                if done.has_news(news) and verbosity > 0:
+                    self.stdout.write(with_time(done.summary()))
+                left = {} if stop.is_wanted() else done.left(done.pauses())
+                for alias, each in left.items():
+                    if news.is_new(alias, f"left: {each.cause}"):
+                        logger.warning("%s", each.text)
+                news.forget_all_but(left.keys() | done.failing())
+            except Exception as error:  # noqa: BLE001 - logged, and tried again
+                if news.is_new("", repr(error)):
+                    _log(error, seconds, using)
+            stop.wait(seconds)
 
 
-def _due(using: str, shop: str | None) -> RemovedOrderQuerySet:
-    due = RemovedOrder.objects.using(using).due()
-    return due if shop is None else due.filter(shop=shop)
-
-
-def _describe_due(using: str, shop: str | None, result: PushResult) -> str:
-    """Which removals are still due and why, or nothing."""
-    counts = _count_due(using, shop)
-    if not all(_obstacle(alias, result) for alias in counts):
-        # What another worker is claiming looks due until its transaction ends.
-        time.sleep(_CLAIM_TIME)
-        counts = _count_due(using, shop)
-    return "\n".join(
-        ngettext(
-            "%(count)d removal of shop %(shop)s is still due: %(reason)s",
-            "%(count)d removals of shop %(shop)s are still due: %(reason)s",
-            count,
+def _log(error: Exception, seconds: float, using: str) -> None:
+    if missing := missing_in(using):
+        logger.error("komfortkasse_push goes on in %s seconds: %s", seconds, missing)
+    else:
+        logger.error(
+            "komfortkasse_push goes on in %s seconds after an error", seconds, exc_info=error
         )
-        % {
-            "count": count,
-            "shop": alias,
-            "reason": _obstacle(alias, result)
-            or _("they became due meanwhile or were not reached"),
-        }
-        for alias, count in counts.items()
-    )
-
-
-def _count_due(using: str, shop: str | None) -> dict[str, int]:
-    counts = _due(using, shop).order_by("shop").values_list("shop").annotate(Count("pk"))
-    return dict(counts)
-
-
-def _obstacle(alias: str, result: PushResult) -> str:
-    """Why the push left removals of the shop where they are, if it had to."""
-    # Removals of a shop that Komfortkasse asked to pause are not due.
-    return obstacle(alias, {}) or result.stopped.get(alias, "")
-
-
-@contextmanager
-def _stopped_by_signals(stopping: _Signals) -> Iterator[None]:
-    """Turn SIGTERM and SIGINT into a wish, so that the calls in flight are finished."""
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    # Not in the main thread, as in some tests, Python refuses handlers.
-    before = (
-        {
-            number: signal.signal(number, lambda number, frame: stopping.put(number))
-            for number in numbers
-        }
-        if current_thread() is main_thread()
-        else {}
-    )
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -3,91 +3,183 @@
 import sys
 from argparse import ArgumentParser
 from collections import Counter
-from io import StringIO
-from pathlib import Path
+from collections.abc import Sequence
 
 from django.core.management.base import CommandError
 from django.db import router, transaction
 from django.utils.translation import gettext as _
-from django.utils.translation import pgettext
+from django.utils.translation import npgettext, pgettext
 
-from komfortkasse_django import removals
-from komfortkasse_django.conf import shops
+from komfortkasse_django import orders, removals
+from komfortkasse_django.conf import Shop, shops, shops_named
 from komfortkasse_django.management.arguments import add_shop
 from komfortkasse_django.management.base import MirrorCommand
+from komfortkasse_django.management.numbers import STANDARD_INPUT, read_numbers
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.queue import pushing
-from komfortkasse_django.reports.wording import summarize
+from komfortkasse_django.reports.status import read_pauses
+from komfortkasse_django.reports.wording import Waiting, summarize
+
+State = RemovedOrder.State
+
+LOOKED_UP = 1000
+"""How many numbers are looked up by one query."""
+_NAMED = 10  # orders that are named; the others are counted
 
 
 class Command(MirrorCommand):
     help = (
         "Remove orders from Komfortkasse by their numbers. All of them are recorded, or none; then"
-        " they are sent. Exits with 1 when one was refused or is still to be sent."
+        " they are sent. Asks before it removes orders that are alive in the shop. Exits with 1"
+        " when nothing was recorded, or when one was refused or is still to be sent."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "numbers", nargs="*", metavar="NUMBER", help="order number, as Komfortkasse knows it"
+            "numbers",
+            nargs="*",
+            metavar="NUMBER",
+            help="order number, as Komfortkasse knows it; - alone is standard input",
         )
         parser.add_argument(
             "--from-file", metavar="FILE", help="a file with one number a line; - is standard input"
         )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="only say how many would be removed"
+        )
+        parser.add_argument(
+            "--no-input",
+            action="store_false",
+            dest="interactive",
+            help="do not ask before orders are removed that are alive in the shop",
+        )
         add_shop(parser)
 
     def handle(
-        self, *, numbers: list[str], from_file: str | None, shop: str | None, **options: object
+        self,
+        *,
+        numbers: list[str],
+        from_file: str | None,
+        dry_run: bool,
+        interactive: bool,
+        shop: str | None,
+        **options: object,
     ) -> None:
-        wanted = dict.fromkeys([*numbers, *(_read(from_file) if from_file else [])])
-        if not wanted:
-            raise CommandError(_("No order number was given. Write one, or --from-file FILE."))
-        if shop is None and len(shops()) > 1:
-            known = ", ".join(shops())
-            raise CommandError(
-                _("Nothing was recorded: for which shop? Write --shop with one of %s.") % known
+        theirs = _shop(shop)
+        wanted = _wanted(numbers, from_file, theirs)
+        alive = sorted(_in_shop(theirs, wanted))
+        if alive:
+            self.stdout.write(_name(alive))
+        if dry_run:
+            text = npgettext(
+                "komfortkasse",
+                "Would remove %(count)d order from Komfortkasse.",
+                "Would remove %(count)d orders from Komfortkasse.",
+                len(wanted),
             )
-        try:
-            # All or none, also where only reading them again fails.
-            with transaction.atomic(router.db_for_write(RemovedOrder)):
-                rows = removals.remove(
-                    list(wanted), shop=shop, requested_via=RemovedOrder.RequestedVia.COMMAND
-                )
-        except ValueError as error:
-            raise CommandError(
-                pgettext("komfortkasse", "Nothing was recorded. %s") % error
-            ) from error
-        if not rows:
-            raise CommandError(_("Nothing was recorded: the shop is switched off by ENABLED."))
+            self.stdout.write(text % {"count": len(wanted)})
+        else:
+            if alive and interactive:
+                _ask()
+            self._remove(theirs, wanted)
 
-        using = rows[0]._state.db
+    def _remove(self, shop: Shop, wanted: list[str]) -> None:
+        using = router.db_for_write(RemovedOrder)
+        # All or none, also where only reading them again fails.
+        with transaction.atomic(using):
+            rows = removals.remove(
+                wanted, shop=shop.alias, requested_via=RemovedOrder.RequestedVia.COMMAND
+            )
         ids = [row.pk for row in rows]
         # Recording them has delivered what REQUEST_BUDGET allows. Nobody waits for a page here.
-        pushing.push(using=using, shop=rows[0].shop, ids=ids)
+        pushing.push(using=using, shop=shop.alias, ids=ids)
         mirror = RemovedOrder.objects.using(using).in_bulk(ids).values()
-        states = Counter(row.state for row in mirror)
-        self.stdout.write(summarize(states))
+        states = Counter(row.state for row in mirror if row.state != State.PENDING)
+        waiting = Waiting(row for row in mirror if row.state == State.PENDING)
+        self.stdout.write(summarize(states, waiting, read_pauses(using)))
         for row in mirror:
             if row.last_error:
                 self.stderr.write(f"{row.order_number}: {row.last_error}")
-        if states[RemovedOrder.State.PENDING]:
+        if waiting.reasons():
             raise CommandError(
                 _("Not all of them are removed; komfortkasse_push sends what is left.")
             )
-        if states[RemovedOrder.State.FAILED]:
+        if states[State.FAILED]:
             # Those it does not send.
             raise CommandError(
                 _("Not all of them are removed: Komfortkasse refused some for good.")
             )
 
 
-def _read(name: str) -> list[str]:
-    """The numbers in a file: one a line, empty lines skipped."""
-    try:
-        # As bytes: how standard input is decoded depends on the locale, and keeps a BOM.
-        content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-        text = content.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+def _shop(alias: str | None) -> Shop:
+    if alias is None and len(shops()) != 1:
+        known = ", ".join(shops()) or "none at all"
         raise CommandError(
-            _("%(name)s cannot be read as UTF-8 text: %(error)s") % {"name": name, "error": error}
+            _("Nothing was recorded: for which shop? Write --shop with one of %s.") % known
+        )
+    [shop] = shops_named(alias)
+    if not shop.enabled:
+        raise CommandError(_("Nothing was recorded: the shop is switched off by ENABLED."))
+    return shop
+
+
+def _wanted(numbers: list[str], from_file: str | None, shop: Shop) -> list[str]:
+    """The numbers that were given, each once."""
+    if numbers == [STANDARD_INPUT] and from_file is None:
+        numbers, from_file = [], STANDARD_INPUT
+    if STANDARD_INPUT in numbers:
+        raise CommandError(_("Nothing was recorded. Write - alone: it stands for standard input."))
+    if from_file is not None:
+        numbers = numbers + read_numbers(from_file, lambda lines: _in_shop(shop, lines))
+    try:
+        cleaned = [orders.clean_number(number) for number in dict.fromkeys(numbers)]
+    except ValueError as error:
+        raise CommandError(pgettext("komfortkasse", "Nothing was recorded. %s") % error) from error
+    wanted = [number for number in cleaned if number is not None]
+    if not wanted or len(wanted) < len(cleaned):
+        raise CommandError(_("No order number was given. Write one, or --from-file FILE."))
+    return wanted
+
+
+def _in_shop(shop: Shop, numbers: Sequence[str]) -> set[str]:
+    """The order numbers among ``numbers`` that orders in the shop have, as the shop writes them."""
+    using = orders.database_of(shop, mirror_at=router.db_for_write(RemovedOrder))
+    parts = (numbers[at : at + LOOKED_UP] for at in range(0, len(numbers), LOOKED_UP))
+    try:
+        return {found for part in parts for found in orders.alive(shop, part, using=using)}
+    except Exception as error:
+        raise CommandError(
+            _("Nothing was recorded. Which of the orders are alive in the shop is unknown: %s")
+            % repr(error)
         ) from error
-    return [number for line in StringIO(text, newline=None) if (number := line.strip())]
+
+
+def _name(alive: list[str]) -> str:
+    named, rest = ", ".join(alive[:_NAMED]), len(alive[_NAMED:])
+    if not rest:
+        return pgettext("komfortkasse", "Alive in the shop: %(orders)s") % {"orders": named}
+    return npgettext(
+        "komfortkasse",
+        "Alive in the shop: %(orders)s and %(count)d more",
+        "Alive in the shop: %(orders)s and %(count)d more",
+        rest,
+    ) % {"orders": named, "count": rest}
+
+
+def _ask() -> None:
+    """Raise ``CommandError`` unless somebody at a terminal says yes."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise CommandError(
+            _(
+                "Nothing was recorded. There is no terminal to ask on; --no-input removes orders"
+                " that are alive in the shop without asking."
+            )
+        )
+    try:
+        typed = input(
+            _('Komfortkasse will send no more reminders for them. To go on, type "yes": ')
+        )
+    except (EOFError, KeyboardInterrupt):
+        typed = ""
+    if typed.strip().lower() not in {"yes", pgettext("komfortkasse", "yes")}:
+        raise CommandError(pgettext("komfortkasse", "Nothing was recorded."))

@@ -84,7 +84,7 @@ def _as_text(status: Status) -> str:
     for alias, states in status.counts.items():
         parts = [f"{count} {labels.get(state, state)}" for state, count in states.items() if count]
         numbers = ", ".join(parts) or pgettext("komfortkasse", "no removals")
-        reason = obstacle(alias, status.paused_until)
+        reason = obstacle(alias, status.pauses)
         lines.append(": ".join(filter(None, (alias, numbers, reason))))
     return "\n".join(lines)
 
