@@ -220,10 +220,17 @@ def test_an_outage(place, komfortkasse, mirror, staff, retry_now):
 # Cancelling
 
 
-def test_a_cancellation_by_code(place, told):
+def save_as_cancelled(order):
+    order.status = "Cancelled"
+    order.save()
+
+
+@pytest.mark.parametrize("cancel", [lambda order: order.set_status("Cancelled"), save_as_cancelled])
+def test_a_cancellation_by_code(place, told, cancel):
     order = place()
-    order.set_status("Cancelled")
-    told(order.number, via="code")
+    cancel(order)
+    order.save()
+    told(order.number, via="gone")
 
 
 def test_a_cancellation_in_the_dashboard(place, told, staff):
@@ -235,7 +242,7 @@ def test_a_cancellation_in_the_dashboard(place, told, staff):
     assert response.status_code == 302
     order.refresh_from_db()
     assert order.status == "Cancelled"
-    told(order.number, via="code")
+    told(order.number, via="gone")
 
 
 def test_many_cancellations_in_the_dashboard(place, told, staff):
@@ -250,7 +257,16 @@ def test_many_cancellations_in_the_dashboard(place, told, staff):
     )
     assert response.status_code == 302
     assert {order.status for order in Order.objects.all()} == {"Cancelled"}
-    told(*(order.number for order in orders), via="code")
+    told(*(order.number for order in orders), via="gone")
+
+
+def test_a_cancellation_in_the_admin(place, told, staff):
+    order = place()
+    page = Page.open(staff, admin_url("change", order.pk)).press("Save", status="Cancelled")
+    assert page.url == admin_url("changelist")
+    order.refresh_from_db()
+    assert order.status == "Cancelled"
+    told(order.number, via="gone")
 
 
 def test_the_dashboard_deletes_nothing(place, staff):
@@ -277,6 +293,18 @@ def test_a_cancellation_that_is_rolled_back(place, komfortkasse, mirror):
         place().set_status("Cancelled")
         raise RuntimeError
     assert komfortkasse.calls == mirror() == []
+
+
+def test_an_order_that_is_opened_again_before_it_is_told(place, komfortkasse, mirror, retry_now):
+    order = place()
+    komfortkasse.down = True
+    order.set_status("Cancelled")
+    order.status = "Pending"
+    order.save()
+    komfortkasse.reset()
+    retry_now()
+    assert komfortkasse.calls == []
+    assert mirror() == [(str(order.number), "superseded")]
 
 
 # The admin

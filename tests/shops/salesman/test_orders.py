@@ -217,7 +217,8 @@ def test_a_cancellation_by_code(place, told):
     order = place()
     order.status = "CANCELLED"
     order.save()
-    told(order.ref, via="code")
+    order.save()
+    told(order.ref, via="gone")
 
 
 def test_a_cancellation_in_the_api(place, told, staff):
@@ -226,7 +227,7 @@ def test_a_cancellation_in_the_api(place, told, staff):
         f"/api/orders/{order.ref}/status/", {"status": "CANCELLED"}, "application/json"
     )
     assert response.status_code == 200, response.content
-    told(order.ref, via="code")
+    told(order.ref, via="gone")
 
 
 def test_a_cancellation_in_the_admin(place, told, staff):
@@ -235,7 +236,7 @@ def test_a_cancellation_in_the_admin(place, told, staff):
     assert page.url == admin_url("changelist")
     order.refresh_from_db()
     assert order.status == "CANCELLED"
-    told(order.ref, via="code")
+    told(order.ref, via="gone")
 
 
 def test_a_cancellation_of_a_card_order(place, komfortkasse, mirror):
@@ -250,6 +251,27 @@ def test_another_status(place, komfortkasse, mirror):
     order.status = "PROCESSING"
     order.save()
     assert komfortkasse.calls == mirror() == []
+
+
+def test_a_status_that_is_not_saved(place, komfortkasse, mirror):
+    """Salesman's own signal tells of it."""
+    order = place()
+    order.status = "CANCELLED"
+    order.save(update_fields=["extra"])
+    assert Order.objects.get().status == "HOLD"
+    assert komfortkasse.calls == mirror() == []
+
+
+def test_an_order_that_is_opened_again_before_it_is_told(place, komfortkasse, mirror, retry_now):
+    order = place()
+    komfortkasse.down = True
+    for status in ["CANCELLED", "PROCESSING"]:
+        order.status = status
+        order.save()
+    komfortkasse.reset()
+    retry_now()
+    assert komfortkasse.calls == []
+    assert mirror() == [(order.ref, "superseded")]
 
 
 # The admin

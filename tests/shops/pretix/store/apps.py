@@ -1,3 +1,0 @@
-from tests.support.readme import recipe
-
-recipe("pretix").run(globals(), "store/apps.py")

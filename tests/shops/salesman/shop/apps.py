@@ -1,3 +1,0 @@
-from tests.support.readme import recipe
-
-recipe("django-salesman").run(globals(), "shop/apps.py")
