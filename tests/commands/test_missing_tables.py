@@ -1,5 +1,7 @@
 """Every command says in one line what to do where the mirror's tables are not as migrated."""
 
+import os
+import signal
 from contextlib import contextmanager
 from unittest import mock
 
@@ -85,6 +87,27 @@ def test_without_the_table_in_another_database(capsys):
         assert exit_code("komfortkasse_push", "--database", "other") == 1
 
     assert 'Run "manage.py migrate --database other".' in capsys.readouterr().err
+
+
+def test_watch_says_so_once_and_goes_on(monkeypatch, caplog):
+    real, rounds = pushing.push, []
+
+    def push(**options):
+        rounds.append(options)
+        if len(rounds) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(**options)
+
+    monkeypatch.setattr(pushing, "push", push)
+    due("1001")
+
+    with without_table():
+        assert exit_code("komfortkasse_push", "--watch", "0.01") == 0
+
+    [record] = caplog.records
+    assert f'has no table {TABLE}. Run "manage.py migrate".' in record.getMessage()
+    assert not record.exc_info
+    assert len(rounds) == 3
 
 
 def test_of_another_error_the_tables_are_not_blamed(monkeypatch):

@@ -6,14 +6,18 @@ import signal
 import sys
 import threading
 import time
+from datetime import datetime, timedelta
 from unittest import mock
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
+from django.utils import timezone
 
 from komfortkasse_django.client import Client
+from komfortkasse_django.management import watching
 from komfortkasse_django.management.commands import komfortkasse_push
-from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.models import RemovedOrder, ShopState
 from komfortkasse_django.queue import pushing
 from komfortkasse_django.queue.pushing import PushResult
 from tests.support.commands import exit_code
@@ -35,8 +39,24 @@ class TestPush:
 
         assert exit_code("komfortkasse_push") == 0
 
-        words = capsys.readouterr().out.strip().split(", ")
-        assert sorted(words) == ["1 removed", "1 unknown to Komfortkasse", "1 will be tried again"]
+        assert capsys.readouterr().out == (
+            "1 removed, 1 unknown to Komfortkasse, 1 will be tried again in less than a minute:"
+            " Komfortkasse is out of order or overloaded\n"
+        )
+
+    def test_says_for_each_reason_how_many_are_tried_again(self, komfortkasse, configure, capsys):
+        configure(aliases={"a": {"CONCURRENCY": 1}, "b": {}})
+        due("1001", "1002", shop="a")
+        due("1003", shop="b")
+        komfortkasse.answer = error(503, **{"Retry-After": "600"})
+        komfortkasse.answers["1003"] = 200, {}, "<title>Log in</title>"
+
+        assert exit_code("komfortkasse_push") == 1
+
+        assert sorted(capsys.readouterr().out.splitlines()[0].split(", ")) == [
+            "1 will be tried again in 9 minutes: Komfortkasse is out of order or overloaded",
+            "1 will be tried again in less than a minute: an unexpected answer",
+        ]
 
     def test_is_quiet_when_asked(self, komfortkasse, capsys):
         due("1001")
@@ -59,8 +79,38 @@ class TestPush:
         due("1001", "1002", "1003")
         komfortkasse.answer = error(401, "API Key missing")
 
-        with pytest.raises(CommandError, match=r"2 removals .* still due: .*API Key missing"):
+        with pytest.raises(
+            CommandError, match="2 removals of shop default are still due: "
+        ) as told:
             call_command("komfortkasse_push")
+
+        assert "the shop default is paused until " in str(told.value)
+        assert str(told.value).endswith(": Komfortkasse does not accept the API key")
+
+    def test_says_that_a_shop_is_paused_though_nothing_is_due(self, two_shops, capsys):
+        for shop in ("a", "b"):
+            ShopState.objects.create(
+                shop=shop,
+                paused_until=timezone.now() + timedelta(minutes=5),
+                error_code="connection_failed",
+            )
+        ShopState.objects.create(shop="over", paused_until=timezone.now())
+
+        assert exit_code("komfortkasse_push", "--shop", "a") == 0
+
+        first, *others = capsys.readouterr().out.splitlines()
+        assert first == "nothing to do"
+        [paused] = others
+        assert paused.startswith("The shop a is paused until ")
+        assert paused.endswith(": no connection")
+        assert exit_code("komfortkasse_push", "-v", "0") == 0
+        assert capsys.readouterr().out == ""
+
+    def test_does_not_wait_for_what_others_are_claiming(self, komfortkasse, monkeypatch):
+        due("1001", "1002")
+        monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("slept"))
+
+        assert exit_code("komfortkasse_push", "--limit", "1") == 1
 
     def test_only_one_shop(self, komfortkasse, two_shops):
         due("1001", shop="a")
@@ -185,7 +235,7 @@ class TestPush:
         assert RemovedOrder.objects.due().count() == 2
 
     def test_elsewhere_than_in_the_main_thread(self, monkeypatch):
-        monkeypatch.setattr(komfortkasse_push, "current_thread", object)
+        monkeypatch.setattr(watching, "current_thread", object)
         before = signal.getsignal(signal.SIGTERM)
 
         call_command("komfortkasse_push", stdout=io.StringIO())
@@ -196,14 +246,15 @@ class TestPush:
 class TestWatch:
     @pytest.fixture
     def rounds(self, monkeypatch):
-        """Acts to do instead of pushing, one a round; SIGTERM follows the last."""
+        """Acts to do in place of a push, or before it, one a round; SIGTERM comes with the last."""
         acts = []
+        real = pushing.push
 
         def push(**options):
             act = acts.pop(0)
             if not acts:
                 os.kill(os.getpid(), signal.SIGTERM)
-            return act()
+            return act() or real(**options)
 
         monkeypatch.setattr(pushing, "push", push)
         return acts
@@ -215,7 +266,10 @@ class TestWatch:
 
         call_command("komfortkasse_push", watch=0.01)
 
-        assert capsys.readouterr().out == "3 removed\n3 removed\n"
+        lines = capsys.readouterr().out.splitlines()
+        assert [line[20:] for line in lines] == ["3 removed", "3 removed"]
+        times = [datetime.fromisoformat(line[:19]) for line in lines]
+        assert all(abs(datetime.now() - time) < timedelta(minutes=1) for time in times)  # noqa: DTZ005
 
     def test_seconds_may_be_parts_of_one(self, rounds):
         rounds += [PushResult] * 3
@@ -235,28 +289,72 @@ class TestWatch:
     def test_reports_again_what_has_changed(self, rounds, caplog):
         due("1001", shop="gone")
 
-        def one_more():
-            due("1002", shop="gone")
+        def one_more(shop):
+            due("1002", shop=shop)
             return PushResult()
 
-        rounds += [PushResult, PushResult, one_more, PushResult]
-        rounds += [PushResult]
+        def all_sent():
+            RemovedOrder.objects.update(state="removed", next_attempt_at=None)
+            return PushResult()
+
+        rounds += [PushResult, lambda: one_more("gone"), lambda: one_more("gone too"), PushResult]
+        rounds += [all_sent, lambda: one_more("gone"), PushResult]
 
         call_command("komfortkasse_push", watch=0.01)
 
         told = [record.getMessage() for record in caplog.records]
-        assert [text[:10] for text in told] == ["1 removal ", "2 removals"]
+        assert [text.partition(" still ")[0] for text in told] == [
+            "1 removal of shop gone is",
+            "1 removal of shop gone too is",
+            "1 removal of shop gone is",
+        ]
 
-    def test_survives_errors(self, rounds, caplog):
+    def test_tells_of_an_outage_once(self, komfortkasse, rounds, capsys, caplog):
+        """Each probe fails, more orders are deleted, and rows are due or wait for their turn."""
+        now = timezone.now()
+
         def fail():
-            raise ZeroDivisionError
+            ShopState.objects.update(paused_until=now)
+            RemovedOrder.objects.pending().update(next_attempt_at=now)
+            due("1001")
 
-        rounds += [fail, fail, PushResult]
+        def wait():
+            RemovedOrder.objects.pending().update(next_attempt_at=now + timedelta(minutes=1))
+
+        def recover():
+            komfortkasse.answer = None
+            fail()
+
+        komfortkasse.answer = error(503)
+        rounds += [fail, fail, wait, fail, wait, fail, recover, PushResult]
 
         call_command("komfortkasse_push", watch=0.01)
 
-        assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
-        assert "ZeroDivisionError" in caplog.text
+        told = [line[20:] for line in capsys.readouterr().out.splitlines()]
+        assert len(told) == 2, told
+        assert "will be tried again" in told[0]
+        assert told[1].endswith(" removed")
+        still_due = [text for text in caplog.messages if "still due" in text]
+        assert len(still_due) == 1
+        assert "is paused until" in still_due[0]
+
+    def test_survives_errors_and_logs_each_once(self, rounds, caplog):
+        def fail():
+            raise ZeroDivisionError
+
+        def fail_otherwise():
+            raise OperationalError("no connection")
+
+        rounds += [fail, fail, fail_otherwise, fail_otherwise, PushResult, fail, PushResult]
+
+        call_command("komfortkasse_push", watch=0.01)
+
+        assert {record.levelname for record in caplog.records} == {"ERROR"}
+        assert [record.exc_info[0].__name__ for record in caplog.records] == [
+            "ZeroDivisionError",
+            "OperationalError",
+            "ZeroDivisionError",
+        ]
 
     def test_reports_what_stays_due_once(self, rounds, caplog):
         due("1001", shop="gone")

@@ -35,5 +35,6 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "handlers": {"stderr": {"class": "logging.StreamHandler"}},
-    "root": {"handlers": ["stderr"]},
+    # Not for ours, which is written all the same.
+    "loggers": {"django": {"handlers": ["stderr"]}},
 }
