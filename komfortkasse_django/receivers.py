@@ -9,11 +9,13 @@ them all at once.
 change that counts, not the state, or each later ``save()`` would ask for another removal.
 """
 
+import threading
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from django.apps import apps
 from django.db import connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
 
@@ -117,12 +119,17 @@ def write(
     **kwargs: object,
 ) -> None:
     """Record everything that was read in the ``delete()`` this belongs to."""
+    if not (_read or _read_by_hand):
+        return  # as for all orders of a ``delete()`` but the first, so it has to be quick
     using = using or router.db_for_write(sender, instance=instance)
     block = _block(using, origin)
     if block is None:
         numbers = _read_by_hand.pop(instance._state, {})
     else:
-        _, numbers = _read.get(block, {}).pop(id(origin), (None, {}))
+        reads = _read.get(block, {})
+        _, numbers = reads.pop(id(origin), (None, {}))
+        if not reads:
+            _read.pop(block, None)
     if numbers:
         entries = [(alias, number) for (alias, _), number in numbers.items()]
         # Without an origin the row may well stay, as it does where an order is only hidden.
@@ -165,8 +172,21 @@ def _block(using: str, origin: object) -> object:
 
     None where the shop's code sends the signals: Django names an origin, in a transaction.
     """
-    blocks = () if origin is None else connections[using].atomic_blocks
-    return blocks[-1] if blocks else None
+    if origin is None:
+        return None
+    connection = _latest.connection
+    if connection is None or connection.alias != using or not connection.atomic_blocks:
+        connection = _latest.connection = connections[using]
+    return connection.atomic_blocks[-1] if connection.atomic_blocks else None
+
+
+class _Latest(threading.local):
+    """The connection of this thread's last call: to look it up takes longer than all the rest."""
+
+    connection: BaseDatabaseWrapper | None = None
+
+
+_latest = _Latest()
 
 
 # --- saving ---------------------------------------------------------------------------------------

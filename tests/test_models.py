@@ -2,6 +2,7 @@
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 
 from komfortkasse_django.models import RemovedOrder, ShopState
 
@@ -52,6 +53,21 @@ def test_the_database_fills_in_what_recording_leaves_out():
 
 def test_no_migration_is_missing():
     call_command("makemigrations", "komfortkasse_django", check=True, dry_run=True)
+
+
+def test_an_index_leaves_out_rows_without_a_value_where_the_database_can():
+    (index,) = [each for each in RemovedOrder._meta.indexes if each.fields == ["next_attempt_at"]]
+
+    sql = str(index.create_sql(RemovedOrder, connection.schema_editor()))
+
+    column = connection.ops.quote_name("next_attempt_at")
+    can = connection.features.supports_partial_indexes
+    assert sql.endswith(f"({column}) WHERE {column} IS NOT NULL" if can else f"({column})")
+
+
+def test_no_database_warns_of_the_models():
+    """As Django does before each ``migrate``, for that database."""
+    assert RemovedOrder.check(databases=["default"]) == []
 
 
 def test_retry_makes_due_what_is_not_done():

@@ -1,6 +1,8 @@
 import django.utils.timezone
 from django.db import migrations, models
 
+import komfortkasse_django.models
+
 
 class Migration(migrations.Migration):
     initial = True
@@ -197,12 +199,10 @@ class Migration(migrations.Migration):
                 "permissions": (("remove_order", "Can remove orders from Komfortkasse"),),
                 "indexes": [
                     models.Index(fields=["order_number"], name="komfortkass_order_n_bc6a21_idx"),
-                    models.Index(
-                        fields=["reference_number"], name="komfortkass_referen_7b5c47_idx"
+                    komfortkasse_django.models.SparseIndex(
+                        fields=["next_attempt_at"], name="komfortkass_next_at_837b02_idx"
                     ),
-                    models.Index(fields=["next_attempt_at"], name="komfortkass_next_at_837b02_idx"),
-                    models.Index(fields=["state", "id"], name="komfortkass_state_4e38f5_idx"),
-                    models.Index(
+                    komfortkasse_django.models.SparseIndex(
                         fields=["amount_paid", "currency"], name="komfortkass_amount__c927d4_idx"
                     ),
                     models.Index(

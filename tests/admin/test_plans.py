@@ -68,8 +68,7 @@ def staff(client) -> Client:
 
 
 def is_by_state(found: str) -> bool:
-    """Whether an index leads to the rows of a state; of few, the planner may take either."""
-    return index("state", "id") in found or index("state", "shop", "finished_at") in found
+    return index("state", "shop", "finished_at") in found
 
 
 def queries(staff: Client, **query: str) -> list[str]:
@@ -96,16 +95,16 @@ def test_the_head(staff):
     assert index("amount_paid", "currency") in received
 
 
-@pytest.mark.parametrize("order", ["", "-1", "-4", "8", "-8"])
+@pytest.mark.parametrize("order", ["", "-1", "8", "-8"])
 def test_no_page_is_sorted(staff, order):
-    """By order number, reference number, or when it was requested.
+    """By order number, or when it was requested.
 
     Where a number ascends the database sorts the equal ones: Django shows their newest first.
     """
     length, page = page_and_length(staff, o=order)
 
     assert not any(sort in length for sort in SORTS)
-    if connection.vendor == "postgresql" and order in {"-1", "-4"}:
+    if connection.vendor == "postgresql" and order == "-1":
         # It sorts equals, of which there are few.
         assert "Incremental Sort" in page
     else:
@@ -122,8 +121,11 @@ def test_by_a_state_of_few(staff, state):
 
 @pytest.mark.parametrize("state", ["removed", "unknown"])
 def test_by_a_state_of_many(staff, state):
-    for found in page_and_length(staff, state=state):
-        assert not any(sort in found for sort in SORTS)
+    """The newest rows until the page is full; SQLite sorts their keys, of a million in 0.1 s."""
+    length, page = page_and_length(staff, state=state)
+
+    assert not any(sort in length for sort in SORTS)
+    assert is_by_state(page) or not any(sort in page for sort in SORTS)
 
 
 def test_what_is_still_to_be_sent(staff):

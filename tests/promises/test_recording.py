@@ -682,6 +682,25 @@ class TestDatabases:
 
         assert recorded("other") == ["2001"]
 
+    def test_a_deletion_inside_a_deletion_elsewhere(self):
+        """Each is recorded in its own database, whichever was told of last."""
+        for using in ("default", "other"):
+            for number in ("1001", "1002"):
+                Order(number=f"{using} {number}").save(using=using)
+
+        def delete_elsewhere(sender, instance, using, **kwargs):
+            if using == "default" and instance.number == "default 1001":
+                Order.objects.using("other").all().delete()
+
+        pre_delete.connect(delete_elsewhere, sender=Order)
+        try:
+            Order.objects.order_by("pk").delete()
+        finally:
+            pre_delete.disconnect(delete_elsewhere, sender=Order)
+
+        assert recorded() == ["default 1001", "default 1002"]
+        assert recorded("other") == ["other 1001", "other 1002"]
+
     def test_a_rollback_in_one_leaves_the_other(self):
         here = Order.objects.create(number="1001")
         there = Order.objects.using("other").create(number="2001")
