@@ -78,6 +78,7 @@ def test_the_admin_classes_fit_the_shops_own():
         "ENABLED",
         "EXTEND_ORDER_ADMIN",
         "ORDER_FILTER",
+        "ORDER_GONE",
         "ORDER_MODEL",
         "ORDER_NUMBER",
         "REQUEST_BUDGET",
@@ -122,7 +123,14 @@ def test_the_mirror_keeps_its_words():
         *("attempts", "error_code", "last_error", "next_attempt_at", "created_at", "finished_at"),
     }
     assert {*RemovedOrder.State} == {"pending", "removed", "unknown", "superseded", "failed"}
-    assert {*RemovedOrder.RequestedVia} >= {"delete", "code", "admin", "command"}
+    assert {*RemovedOrder.RequestedVia} >= {
+        "delete",
+        "gone",
+        "code",
+        "admin",
+        "command",
+        "reconcile",
+    }
 
 
 @pytest.mark.parametrize(
