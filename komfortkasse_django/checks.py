@@ -1,7 +1,7 @@
 """System checks: what is wrong in the settings, where, and what to write instead.
 
-Pure functions over the settings; nothing here touches the network or a database. The id of a
-message is never given to another one.
+They are pure functions of the settings and touch neither network nor database. An id is never used
+again for another message.
 """
 
 import re
@@ -28,10 +28,10 @@ _EXAMPLE = 'Write KOMFORTKASSE = {"default": {"API_KEY": "...", "ORDER_MODEL": "
 
 
 def check_settings(**kwargs: object) -> list[CheckMessage]:
-    """Everything that is wrong with ``settings.KOMFORTKASSE``."""
+    """Return everything that is wrong with ``settings.KOMFORTKASSE``."""
     setting = getattr(settings, "KOMFORTKASSE", None)
     if not isinstance(setting, Mapping) or not setting:
-        # Not the value, which may be the API key.
+        # Does not show the value, because it may be the API key.
         found = "missing" if setting is None else f"a {type(setting).__name__}"
         return [
             _error(1, f"The setting KOMFORTKASSE is {found}, not a filled dictionary.", _EXAMPLE)
@@ -77,7 +77,7 @@ def check_alias(alias: object, options: object) -> Iterator[CheckMessage]:
 
 
 def check_distinct(aliases: Iterable[object]) -> Iterator[CheckMessage]:
-    """Aliases that a database takes for the same: "a" and "A" on MySQL and MariaDB."""
+    """Aliases that are equal for a database: "a" and "A" on MySQL and MariaDB."""
     first: dict[str, str] = {}
     for alias in aliases:
         if isinstance(alias, str) and first.setdefault(alias.lower(), alias) != alias:
@@ -107,8 +107,8 @@ def check_keys(alias: str, options: Mapping[Any, object]) -> Iterator[CheckMessa
 def check_api_key(shop: Shop) -> Iterator[CheckMessage]:
     """An API key that cannot be sent. The message never shows it."""
     if callable(shop.api_key):
-        return  # it is asked for each push, never by a check
-    # A key that is not written at all is the business of check_keys.
+        return  # each push calls it, but no check does
+    # check_keys() reports a missing key.
     is_needed = shop.enabled and "API_KEY" in _options(shop)
     if (shop.api_key or is_needed) and rules.problem_of_key(shop.api_key):
         yield _error(
@@ -231,10 +231,10 @@ def check_order_number(shop: Shop) -> Iterator[CheckMessage]:
 
 
 def _what_no_number_is(model: type[models.Model], name: str) -> str:
-    """Say what an attribute is if it cannot hold the number of an order."""
+    """Return what an attribute is if it cannot hold the number of an order."""
     try:
         attribute = getattr(model, name, None)
-    except Exception:  # noqa: BLE001 - a descriptor of the shop's that works on orders only
+    except Exception:  # noqa: BLE001 - the shop's own descriptor, which only works on an order
         return ""
     if callable(attribute):
         return "a method"
@@ -245,8 +245,8 @@ def _what_no_number_is(model: type[models.Model], name: str) -> str:
 
 
 def check_unique_number(shop: Shop) -> Iterator[CheckMessage]:
-    """Orders that may share a number, which are taken for the same order."""
-    # Where ORDER_MODEL or ORDER_NUMBER is wrong, the checks of these say so.
+    """Orders that may share a number: the app cannot tell them apart."""
+    # If ORDER_MODEL or ORDER_NUMBER is wrong, other checks say so.
     field = shop.number_field if shop.installed_model else None
     if field is None or field.unique or shop.order_filter is not None:
         return
@@ -277,7 +277,7 @@ def check_order_filter(shop: Shop) -> Iterator[CheckMessage]:
 
 
 def check_order_gone(shop: Shop) -> Iterator[CheckMessage]:
-    """A condition that the Order model cannot be asked for, or that every order meets."""
+    """A condition that is invalid for the Order model, or true for every order."""
     value: object = shop.order_gone
     at = _at(shop, "ORDER_GONE")
     hint = (
@@ -328,7 +328,7 @@ def check_database_cascade(shop: Shop) -> Iterator[CheckMessage]:
 
 
 def check_databases(shop: Shop) -> Iterator[CheckMessage]:
-    """Databases that the app does not speak, and a mirror on another one than the orders."""
+    """Databases that the app does not support, and a mirror on another one than the orders."""
     model = shop.installed_model
     if model is None:
         return
@@ -363,12 +363,12 @@ def check_databases(shop: Shop) -> Iterator[CheckMessage]:
 
 
 def check_urllib3() -> Iterator[CheckMessage]:
-    """A fork in the place of urllib3, whose connections do not keep to DEADLINE."""
-    # It is not imported without need, which takes time.
+    """A fork that replaces urllib3 and does not keep to DEADLINE."""
+    # Importing it takes time, so only where the fork is installed.
     if not find_spec("urllib3_future"):
         return
     version = import_module("urllib3").__version__
-    # The fork's versions end in 900 and more. It may also be installed beside urllib3.
+    # The versions of the fork end in 900 or more. It can also be installed beside urllib3.
     if re.fullmatch(r"\d+\.\d+\.9\d\d", version):
         yield CheckWarning(
             f"urllib3-future {version} has taken the place of urllib3: a call to Komfortkasse may"
@@ -382,7 +382,7 @@ def check_urllib3() -> Iterator[CheckMessage]:
 def check_tasks(shop: Shop) -> Iterator[CheckMessage]:
     """A task backend or queue that does not exist."""
     at = _at(shop, "TASK_BACKEND")
-    # As django-tasks takes it where the setting is missing; since Django 6.0 it never is.
+    # The default of django-tasks. Since Django 6.0 the setting always exists.
     backends = getattr(settings, "TASKS", {"default": {"BACKEND": "ImmediateBackend"}})
     known = list(backends) if isinstance(backends, Mapping) else []
     if not (find_spec("django.tasks") or find_spec("django_tasks")):
@@ -414,7 +414,7 @@ def _check_queue(shop: Shop, backend: Mapping[str, Any]) -> Iterator[CheckMessag
         hint = "Write a list of names as its QUEUES."
     elif queues and isinstance(shop.task_queue, str) and shop.task_queue not in [*queues]:
         hint = f"Write one of {', '.join(map(repr, queues))}."
-    else:  # a backend without any QUEUES takes all
+    else:  # a backend without QUEUES accepts all of them
         return
     yield _error(
         15,
