@@ -125,7 +125,7 @@ def check_api_url(shop: Shop) -> Iterator[CheckMessage]:
     hint = f'Write it as "{Shop.api_url}".'
     if rules.problem_of_url(shop.api_url):
         # Not the URL itself, which may hold a password.
-        yield _error(6, f"{at} is no URL that the API's paths can be added to.", hint)
+        yield _error(6, f"{at} is not a URL to which the paths of the API can be added.", hint)
         return
     url = urlsplit(shop.api_url)
     if _is_loopback(url.hostname or ""):
@@ -187,14 +187,15 @@ def check_order_model(shop: Shop) -> Iterator[CheckMessage]:
     if model is None:
         yield _error(
             9,
-            f"{_at(shop, 'ORDER_MODEL')} is {shop.order_model!r:.80}, which is no installed model.",
-            'Write "app_label.Model" of your Order model, and have its app in INSTALLED_APPS.',
+            f"{_at(shop, 'ORDER_MODEL')} is {shop.order_model!r:.80}, which is not an installed"
+            " model.",
+            'Write "app_label.Model" of your Order model, and list its app in INSTALLED_APPS.',
         )
     elif model._meta.swapped:
         yield _error(
             10,
-            f"{_at(shop, 'ORDER_MODEL')} is {shop.order_model!r}, which is swapped out: it sends no"
-            " signals.",
+            f"{_at(shop, 'ORDER_MODEL')} is {shop.order_model!r}, which is swapped out and sends"
+            " no signals.",
             f"Write {str(model._meta.swapped)!r}, as in {model._meta.swappable}.",
         )
 
@@ -217,7 +218,7 @@ def check_order_number(shop: Shop) -> Iterator[CheckMessage]:
         yield _error(
             19,
             f"{at} is {number!r}, which is the composite primary key of {model._meta.label}:"
-            " Komfortkasse knows no order by several values.",
+            " Komfortkasse identifies an order by one value.",
             "Write the field that holds the order's number, or the dotted path of a function that"
             " takes an order and returns its number.",
         )
@@ -255,11 +256,11 @@ def check_unique_number(shop: Shop) -> Iterator[CheckMessage]:
     if (field.name,) not in map(tuple, [*together, *options.unique_together]):
         yield CheckWarning(
             f"{_at(shop, 'ORDER_NUMBER')} is {shop.order_number!r:.40}, but several orders of"
-            f" {options.label} may have the same: the removal of an order is not sent while"
-            " another one has its number.",
-            hint="Write an ORDER_FILTER that leaves the orders of one series of numbers, or the"
-            " field or function with the number that Komfortkasse knows. If no two orders ever"
-            " share one, give the field unique=True.",
+            f" {options.label} may have the same number: then the removal of an order is not sent"
+            " while another order has its number.",
+            hint="Write an ORDER_FILTER that accepts the orders of one number series, or the field"
+            " or function with the number that Komfortkasse knows. If a number is never used"
+            " twice, give the field unique=True.",
             id="komfortkasse_django.W004",
         )
 
@@ -290,13 +291,13 @@ def check_order_gone(shop: Shop) -> Iterator[CheckMessage]:
     if value is not None and not is_condition:
         yield _error(25, f"{at} is {value!r:.40}.", hint)
     elif value is not None and not value:
-        yield _error(25, f"{at} is empty: every order would be gone.", hint)
+        yield _error(25, f"{at} is empty, so every order would count as gone.", hint)
     elif shop.installed_model is not None:
         try:
             orders.check_condition(shop)
         except Exception as error:  # noqa: BLE001 - whatever fields and lookups raise
             reason = f"{type(error).__name__}: {error}"
-            yield _error(25, f"{at} cannot be asked of {shop.model._meta.label}: {reason}", hint)
+            yield _error(25, f"{at} does not fit {shop.model._meta.label}: {reason}", hint)
 
 
 def _check_path(number: int, at: str, path: str, example: str) -> Iterator[CheckMessage]:
@@ -340,7 +341,7 @@ def check_databases(shop: Shop) -> Iterator[CheckMessage]:
         yield _error(
             20,
             f"DATABASE_ROUTERS and DATABASES do not say where {model._meta.label} and"
-            f" komfortkasse_django are written: {type(error).__name__}: {error!s:.200}",
+            f" komfortkasse_django are stored: {type(error).__name__}: {error!s:.200}",
             "Let db_for_write() of each router return an alias of DATABASES, or None.",
         )
         return
@@ -348,7 +349,7 @@ def check_databases(shop: Shop) -> Iterator[CheckMessage]:
         if vendor not in {"sqlite", "postgresql", "mysql"}:  # MariaDB is a "mysql" to Django
             yield _error(
                 21,
-                f"DATABASES[{alias!r}] is of the kind {vendor!r}, which this app does not speak.",
+                f"DATABASES[{alias!r}] is of the kind {vendor!r}, which this app does not support.",
                 f"Keep {model._meta.label} and komfortkasse_django on SQLite, PostgreSQL, MariaDB"
                 " or MySQL.",
             )
@@ -371,9 +372,9 @@ def check_urllib3() -> Iterator[CheckMessage]:
     # The versions of the fork end in 900 or more. It can also be installed beside urllib3.
     if re.fullmatch(r"\d+\.\d+\.9\d\d", version):
         yield CheckWarning(
-            f"urllib3-future {version} has taken the place of urllib3: a call to Komfortkasse may"
+            f"urllib3-future {version} has replaced urllib3: a call to Komfortkasse may"
             " take much longer than DEADLINE.",
-            hint="Uninstall it (niquests brings it along) and install urllib3 again, or install it"
+            hint="Uninstall it (niquests depends on it) and install urllib3 again, or install it"
             " beside urllib3, as its documentation says under URLLIB3_NO_OVERRIDE.",
             id="komfortkasse_django.W003",
         )
@@ -390,18 +391,18 @@ def check_tasks(shop: Shop) -> Iterator[CheckMessage]:
             yield _error(
                 14,
                 f"{at} is {shop.task_backend!r:.40}, but there is no Tasks framework.",
-                "Install django-tasks, which brings it to Django 5.2, or leave the key out.",
+                "Install django-tasks, which adds one to Django 5.2, or leave the key out.",
             )
     elif shop.task_backend not in known:
         yield _error(
             14,
-            f"{at} is {shop.task_backend!r:.40}, which TASKS lacks.",
+            f"{at} is {shop.task_backend!r:.40}, which is not in TASKS.",
             f"Write one of {', '.join(map(repr, known)) or 'its aliases'}, or add it to TASKS.",
         )
     elif not isinstance(backends[shop.task_backend], Mapping):
         yield _error(
             14,
-            f"{at} is {shop.task_backend!r}, which is no dictionary in TASKS.",
+            f"{at} is {shop.task_backend!r}, which is not a dictionary in TASKS.",
             'Write TASKS = {"default": {"BACKEND": "..."}}.',
         )
     else:
@@ -418,7 +419,7 @@ def _check_queue(shop: Shop, backend: Mapping[str, Any]) -> Iterator[CheckMessag
         return
     yield _error(
         15,
-        f"{_at(shop, 'TASK_QUEUE')} is {shop.task_queue!r:.40}, which is no queue of"
+        f"{_at(shop, 'TASK_QUEUE')} is {shop.task_queue!r:.40}, which is not a queue of"
         f" TASKS[{shop.task_backend!r}].",
         hint,
     )
