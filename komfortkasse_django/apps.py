@@ -1,4 +1,4 @@
-"""Wiring."""
+"""Connects everything when Django starts: checks, signals and the shop's own admin."""
 
 from django.apps import AppConfig, apps
 from django.core import checks

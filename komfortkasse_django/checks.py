@@ -1,7 +1,7 @@
 """System checks: what is wrong in the settings, where, and what to write instead.
 
-Pure functions over the settings; nothing here touches the network or a database. The id of a
-message is never given to another one.
+They are pure functions of the settings and touch neither network nor database. An id is never used
+again for another message.
 """
 
 import re
@@ -28,10 +28,10 @@ _EXAMPLE = 'Write KOMFORTKASSE = {"default": {"API_KEY": "...", "ORDER_MODEL": "
 
 
 def check_settings(**kwargs: object) -> list[CheckMessage]:
-    """Everything that is wrong with ``settings.KOMFORTKASSE``."""
+    """Return everything that is wrong with ``settings.KOMFORTKASSE``."""
     setting = getattr(settings, "KOMFORTKASSE", None)
     if not isinstance(setting, Mapping) or not setting:
-        # Not the value, which may be the API key.
+        # Does not show the value, because it may be the API key.
         found = "missing" if setting is None else f"a {type(setting).__name__}"
         return [
             _error(1, f"The setting KOMFORTKASSE is {found}, not a filled dictionary.", _EXAMPLE)
@@ -77,7 +77,7 @@ def check_alias(alias: object, options: object) -> Iterator[CheckMessage]:
 
 
 def check_distinct(aliases: Iterable[object]) -> Iterator[CheckMessage]:
-    """Aliases that a database takes for the same: "a" and "A" on MySQL and MariaDB."""
+    """Aliases that are equal for a database: "a" and "A" on MySQL and MariaDB."""
     first: dict[str, str] = {}
     for alias in aliases:
         if isinstance(alias, str) and first.setdefault(alias.lower(), alias) != alias:
@@ -107,8 +107,8 @@ def check_keys(alias: str, options: Mapping[Any, object]) -> Iterator[CheckMessa
 def check_api_key(shop: Shop) -> Iterator[CheckMessage]:
     """An API key that cannot be sent. The message never shows it."""
     if callable(shop.api_key):
-        return  # it is asked for each push, never by a check
-    # A key that is not written at all is the business of check_keys.
+        return  # each push calls it, but no check does
+    # check_keys() reports a missing key.
     is_needed = shop.enabled and "API_KEY" in _options(shop)
     if (shop.api_key or is_needed) and rules.problem_of_key(shop.api_key):
         yield _error(
@@ -125,7 +125,7 @@ def check_api_url(shop: Shop) -> Iterator[CheckMessage]:
     hint = f'Write it as "{Shop.api_url}".'
     if rules.problem_of_url(shop.api_url):
         # Not the URL itself, which may hold a password.
-        yield _error(6, f"{at} is no URL that the API's paths can be added to.", hint)
+        yield _error(6, f"{at} is not a URL to which the paths of the API can be added.", hint)
         return
     url = urlsplit(shop.api_url)
     if _is_loopback(url.hostname or ""):
@@ -187,14 +187,15 @@ def check_order_model(shop: Shop) -> Iterator[CheckMessage]:
     if model is None:
         yield _error(
             9,
-            f"{_at(shop, 'ORDER_MODEL')} is {shop.order_model!r:.80}, which is no installed model.",
-            'Write "app_label.Model" of your Order model, and have its app in INSTALLED_APPS.',
+            f"{_at(shop, 'ORDER_MODEL')} is {shop.order_model!r:.80}, which is not an installed"
+            " model.",
+            'Write "app_label.Model" of your Order model, and list its app in INSTALLED_APPS.',
         )
     elif model._meta.swapped:
         yield _error(
             10,
-            f"{_at(shop, 'ORDER_MODEL')} is {shop.order_model!r}, which is swapped out: it sends no"
-            " signals.",
+            f"{_at(shop, 'ORDER_MODEL')} is {shop.order_model!r}, which is swapped out and sends"
+            " no signals.",
             f"Write {str(model._meta.swapped)!r}, as in {model._meta.swappable}.",
         )
 
@@ -217,7 +218,7 @@ def check_order_number(shop: Shop) -> Iterator[CheckMessage]:
         yield _error(
             19,
             f"{at} is {number!r}, which is the composite primary key of {model._meta.label}:"
-            " Komfortkasse knows no order by several values.",
+            " Komfortkasse identifies an order by one value.",
             "Write the field that holds the order's number, or the dotted path of a function that"
             " takes an order and returns its number.",
         )
@@ -231,10 +232,10 @@ def check_order_number(shop: Shop) -> Iterator[CheckMessage]:
 
 
 def _what_no_number_is(model: type[models.Model], name: str) -> str:
-    """Say what an attribute is if it cannot hold the number of an order."""
+    """Return what an attribute is if it cannot hold the number of an order."""
     try:
         attribute = getattr(model, name, None)
-    except Exception:  # noqa: BLE001 - a descriptor of the shop's that works on orders only
+    except Exception:  # noqa: BLE001 - the shop's own descriptor, which only works on an order
         return ""
     if callable(attribute):
         return "a method"
@@ -245,8 +246,8 @@ def _what_no_number_is(model: type[models.Model], name: str) -> str:
 
 
 def check_unique_number(shop: Shop) -> Iterator[CheckMessage]:
-    """Orders that may share a number, which are taken for the same order."""
-    # Where ORDER_MODEL or ORDER_NUMBER is wrong, the checks of these say so.
+    """Orders that may share a number: the app cannot tell them apart."""
+    # If ORDER_MODEL or ORDER_NUMBER is wrong, other checks say so.
     field = shop.number_field if shop.installed_model else None
     if field is None or field.unique or shop.order_filter is not None:
         return
@@ -255,11 +256,11 @@ def check_unique_number(shop: Shop) -> Iterator[CheckMessage]:
     if (field.name,) not in map(tuple, [*together, *options.unique_together]):
         yield CheckWarning(
             f"{_at(shop, 'ORDER_NUMBER')} is {shop.order_number!r:.40}, but several orders of"
-            f" {options.label} may have the same: the removal of an order is not sent while"
-            " another one has its number.",
-            hint="Write an ORDER_FILTER that leaves the orders of one series of numbers, or the"
-            " field or function with the number that Komfortkasse knows. If no two orders ever"
-            " share one, give the field unique=True.",
+            f" {options.label} may have the same number: then the removal of an order is not sent"
+            " while another order has its number.",
+            hint="Write an ORDER_FILTER that accepts the orders of one number series, or the field"
+            " or function with the number that Komfortkasse knows. If a number is never used"
+            " twice, give the field unique=True.",
             id="komfortkasse_django.W004",
         )
 
@@ -277,7 +278,7 @@ def check_order_filter(shop: Shop) -> Iterator[CheckMessage]:
 
 
 def check_order_gone(shop: Shop) -> Iterator[CheckMessage]:
-    """A condition that the Order model cannot be asked for, or that every order meets."""
+    """A condition that is invalid for the Order model, or true for every order."""
     value: object = shop.order_gone
     at = _at(shop, "ORDER_GONE")
     hint = (
@@ -290,13 +291,13 @@ def check_order_gone(shop: Shop) -> Iterator[CheckMessage]:
     if value is not None and not is_condition:
         yield _error(25, f"{at} is {value!r:.40}.", hint)
     elif value is not None and not value:
-        yield _error(25, f"{at} is empty: every order would be gone.", hint)
+        yield _error(25, f"{at} is empty, so every order would count as gone.", hint)
     elif shop.installed_model is not None:
         try:
             orders.check_condition(shop)
         except Exception as error:  # noqa: BLE001 - whatever fields and lookups raise
             reason = f"{type(error).__name__}: {error}"
-            yield _error(25, f"{at} cannot be asked of {shop.model._meta.label}: {reason}", hint)
+            yield _error(25, f"{at} does not fit {shop.model._meta.label}: {reason}", hint)
 
 
 def _check_path(number: int, at: str, path: str, example: str) -> Iterator[CheckMessage]:
@@ -328,7 +329,7 @@ def check_database_cascade(shop: Shop) -> Iterator[CheckMessage]:
 
 
 def check_databases(shop: Shop) -> Iterator[CheckMessage]:
-    """Databases that the app does not speak, and a mirror on another one than the orders."""
+    """Databases that the app does not support, and a mirror on another one than the orders."""
     model = shop.installed_model
     if model is None:
         return
@@ -340,7 +341,7 @@ def check_databases(shop: Shop) -> Iterator[CheckMessage]:
         yield _error(
             20,
             f"DATABASE_ROUTERS and DATABASES do not say where {model._meta.label} and"
-            f" komfortkasse_django are written: {type(error).__name__}: {error!s:.200}",
+            f" komfortkasse_django are stored: {type(error).__name__}: {error!s:.200}",
             "Let db_for_write() of each router return an alias of DATABASES, or None.",
         )
         return
@@ -348,7 +349,7 @@ def check_databases(shop: Shop) -> Iterator[CheckMessage]:
         if vendor not in {"sqlite", "postgresql", "mysql"}:  # MariaDB is a "mysql" to Django
             yield _error(
                 21,
-                f"DATABASES[{alias!r}] is of the kind {vendor!r}, which this app does not speak.",
+                f"DATABASES[{alias!r}] is of the kind {vendor!r}, which this app does not support.",
                 f"Keep {model._meta.label} and komfortkasse_django on SQLite, PostgreSQL, MariaDB"
                 " or MySQL.",
             )
@@ -363,17 +364,17 @@ def check_databases(shop: Shop) -> Iterator[CheckMessage]:
 
 
 def check_urllib3() -> Iterator[CheckMessage]:
-    """A fork in the place of urllib3, whose connections do not keep to DEADLINE."""
-    # It is not imported without need, which takes time.
+    """A fork that replaces urllib3 and does not keep to DEADLINE."""
+    # Importing it takes time, so only where the fork is installed.
     if not find_spec("urllib3_future"):
         return
     version = import_module("urllib3").__version__
-    # The fork's versions end in 900 and more. It may also be installed beside urllib3.
+    # The versions of the fork end in 900 or more. It can also be installed beside urllib3.
     if re.fullmatch(r"\d+\.\d+\.9\d\d", version):
         yield CheckWarning(
-            f"urllib3-future {version} has taken the place of urllib3: a call to Komfortkasse may"
+            f"urllib3-future {version} has replaced urllib3: a call to Komfortkasse may"
             " take much longer than DEADLINE.",
-            hint="Uninstall it (niquests brings it along) and install urllib3 again, or install it"
+            hint="Uninstall it (niquests depends on it) and install urllib3 again, or install it"
             " beside urllib3, as its documentation says under URLLIB3_NO_OVERRIDE.",
             id="komfortkasse_django.W003",
         )
@@ -382,7 +383,7 @@ def check_urllib3() -> Iterator[CheckMessage]:
 def check_tasks(shop: Shop) -> Iterator[CheckMessage]:
     """A task backend or queue that does not exist."""
     at = _at(shop, "TASK_BACKEND")
-    # As django-tasks takes it where the setting is missing; since Django 6.0 it never is.
+    # The default of django-tasks. Since Django 6.0 the setting always exists.
     backends = getattr(settings, "TASKS", {"default": {"BACKEND": "ImmediateBackend"}})
     known = list(backends) if isinstance(backends, Mapping) else []
     if not (find_spec("django.tasks") or find_spec("django_tasks")):
@@ -390,18 +391,18 @@ def check_tasks(shop: Shop) -> Iterator[CheckMessage]:
             yield _error(
                 14,
                 f"{at} is {shop.task_backend!r:.40}, but there is no Tasks framework.",
-                "Install django-tasks, which brings it to Django 5.2, or leave the key out.",
+                "Install django-tasks, which adds one to Django 5.2, or leave the key out.",
             )
     elif shop.task_backend not in known:
         yield _error(
             14,
-            f"{at} is {shop.task_backend!r:.40}, which TASKS lacks.",
+            f"{at} is {shop.task_backend!r:.40}, which is not in TASKS.",
             f"Write one of {', '.join(map(repr, known)) or 'its aliases'}, or add it to TASKS.",
         )
     elif not isinstance(backends[shop.task_backend], Mapping):
         yield _error(
             14,
-            f"{at} is {shop.task_backend!r}, which is no dictionary in TASKS.",
+            f"{at} is {shop.task_backend!r}, which is not a dictionary in TASKS.",
             'Write TASKS = {"default": {"BACKEND": "..."}}.',
         )
     else:
@@ -414,11 +415,11 @@ def _check_queue(shop: Shop, backend: Mapping[str, Any]) -> Iterator[CheckMessag
         hint = "Write a list of names as its QUEUES."
     elif queues and isinstance(shop.task_queue, str) and shop.task_queue not in [*queues]:
         hint = f"Write one of {', '.join(map(repr, queues))}."
-    else:  # a backend without any QUEUES takes all
+    else:  # a backend without QUEUES accepts all of them
         return
     yield _error(
         15,
-        f"{_at(shop, 'TASK_QUEUE')} is {shop.task_queue!r:.40}, which is no queue of"
+        f"{_at(shop, 'TASK_QUEUE')} is {shop.task_queue!r:.40}, which is not a queue of"
         f" TASKS[{shop.task_backend!r}].",
         hint,
     )

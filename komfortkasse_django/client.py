@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class Client:
-    """A shop's access to Komfortkasse. Several threads may use it at once.
+    """Calls Komfortkasse for one shop. Several threads may use one client at the same time.
 
-    ``api_key`` is the key of one Komfortkasse shop. ``deadline`` is how many
-    seconds one call may take in total. Raises ``ValueError`` where one of them
-    cannot be used, with what to write instead.
+    ``api_key`` is the key of the shop at Komfortkasse. ``deadline`` is how many
+    seconds one call may take in total. Raises ``ValueError`` if an argument
+    cannot be used; the message says what to write instead.
 
-    Proxies and CA bundles are those of the environment (``HTTPS_PROXY``,
-    ``REQUESTS_CA_BUNDLE``). ``.netrc`` is not used.
+    Proxies and CA bundles come from the environment (``HTTPS_PROXY``,
+    ``REQUESTS_CA_BUNDLE``). ``.netrc`` is not read.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Client:
             or rules.problem_of_deadline(deadline)
         )
         if problem:
-            # Reports of errors show each frame's variables.
+            # Error reports show local variables.
             del self, api_key
             raise ValueError(problem)
         self._headers = {
@@ -66,14 +66,14 @@ class Client:
         include_refunds: bool = False,
         deadline: float | None = None,
     ) -> Order:
-        """Mark an order as removed and return it as Komfortkasse knows it.
+        """Mark an order as removed and return what Komfortkasse knows about it.
 
-        Lists that are not included are None in the answer. ``deadline`` is how
-        many seconds this call may take, if that is less than the client's.
+        Lists that are not included are None in the result. ``deadline`` is how
+        many seconds this call may take; the client's own deadline holds as well.
         Removing an order twice does no harm.
 
         Raises ``KomfortkasseError`` if Komfortkasse did not confirm the removal,
-        ``ValueError`` or ``TypeError`` for a number or deadline that cannot be.
+        and ``ValueError`` or ``TypeError`` for an invalid number or deadline.
         """
         url = self._order_url(
             number,
@@ -89,7 +89,7 @@ class Client:
             seconds = min(seconds, deadline)
         result = self._exchange(url, number, seconds)
         if isinstance(result, KomfortkasseError):
-            # Reports of errors show each frame's variables and what hangs on them.
+            # Error reports show local variables and their attributes.
             del self
             raise result
         return result
@@ -99,27 +99,27 @@ class Client:
             raise TypeError(f"an order number must be a str, not {type(number).__name__}")
         rules.check_number(number)
         segment = quote(number, safe="")
-        # Dots alone would be taken for a step in the path.
+        # Dots alone would mean a folder of the path.
         if segment in {".", ".."}:
             segment = segment.replace(".", "%2E")
         query = urlencode({name: "true" for name, value in flags.items() if value})
         return f"{self._url}/order/remove/{segment}" + (f"?{query}" if query else "")
 
     def _exchange(self, url: str, number: str, seconds: float) -> Order | KomfortkasseError:
-        """Errors are returned, so that no frame in their traceback holds a request or a body."""
+        """Return errors, because a traceback would lead to variables with a request or a body."""
         try:
             session = self._session()
             answer = session.post(url, seconds=seconds)
         except Exception as error:  # noqa: BLE001 - raised again
-            # Nobody foresaw it: a thread cannot be started, for example. Reports of errors show the
-            # variables of each frame, and the frames that it came through hold the key.
+            # An unforeseen error, such as a thread that cannot be started. Error reports show the
+            # local variables of its traceback, and some of them hold the key.
             error.add_note("".join(traceback.format_tb(error.__traceback__)))
             raise error.with_traceback(None) from None
         if isinstance(answer, KomfortkasseError):
             return answer
         result = answers.meaning(answer, number, self._redact)
         if isinstance(result, UnexpectedAnswer):
-            # More of the wrong answer may still wait on the connection.
+            # The rest of the wrong answer may still arrive on the connection.
             session.close()
         return result
 

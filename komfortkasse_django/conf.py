@@ -1,6 +1,6 @@
 """``settings.KOMFORTKASSE``, read into frozen ``Shop`` objects.
 
-What is wrong in it is for the checks to say: reading never fails.
+Reading never fails. If the setting is wrong, the system checks say so.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ DEFAULT_DEADLINE = 10.0  # seconds
 
 @dataclass(frozen=True, kw_only=True)
 class Shop:
-    """One alias of ``KOMFORTKASSE``: a Komfortkasse shop, its key and which orders are its own."""
+    """One alias of ``KOMFORTKASSE``: a Komfortkasse shop, its key and its orders."""
 
     alias: str
     api_key: str | Callable[[], str] = field(default="", repr=False)
@@ -39,16 +39,16 @@ class Shop:
     task_queue: str = "default"
     extend_order_admin: bool = True
 
-    # Not functools.cached_property: in its frame a variable holds all of the shop, so also the key,
-    # and reports of errors show each frame's variables.
+    # Not functools.cached_property: it keeps all attributes, so also the key, in a local variable,
+    # and error reports show local variables.
     @cached_property
     def model(self) -> type[Model]:
-        """The shop's Order model. Raises where ``ORDER_MODEL`` names none."""
+        """The shop's Order model. Raises an error if ``ORDER_MODEL`` does not name one."""
         return apps.get_model(self.order_model)
 
     @property
     def installed_model(self) -> type[Model] | None:
-        """The shop's Order model, or None where ``ORDER_MODEL`` names none."""
+        """The shop's Order model, or None if ``ORDER_MODEL`` does not name one."""
         try:
             return self.model
         except (AttributeError, LookupError, TypeError, ValueError):
@@ -60,7 +60,7 @@ class Shop:
 
     @cached_property
     def number_field(self) -> "Field[Any, Any] | None":
-        """The model field that holds the order number, where ``ORDER_NUMBER`` is one."""
+        """The model field that holds the order number, or None if it is not in a field."""
         if not isinstance(self.order_number, str):
             return None
         if self.order_number == "pk":
@@ -75,16 +75,16 @@ class Shop:
 
     @cached_property
     def read_number(self) -> Callable[[Any], Any]:
-        """The function that takes an order's number, as it is, from the order.
+        """The function that reads an order's number from the order, unchanged.
 
-        Raises ``ImportError`` where ``ORDER_NUMBER`` is a dotted path that leads nowhere.
+        Raises ``ImportError`` if ``ORDER_NUMBER`` is a dotted path that cannot be imported.
         """
         number = self.order_number
         if callable(number):
             return number
         if "." in number:
             return _import(number)
-        # What the field stores: not what a foreign key leads to, nor the "pk" of a child.
+        # The value that the field stores: not the object of a foreign key, not the "pk" of a child.
         name = self.number_field.attname if self.number_field else number
         return lambda order: getattr(order, name)
 
@@ -92,7 +92,7 @@ class Shop:
     def wants(self) -> Callable[[Any], bool] | None:
         """``ORDER_FILTER`` as a function: does the order belong to this Komfortkasse shop?
 
-        Raises ``ImportError`` where it is a dotted path that leads nowhere.
+        Raises ``ImportError`` if it is a dotted path that cannot be imported.
         """
         if isinstance(self.order_filter, str):
             return _import(self.order_filter)
@@ -100,15 +100,15 @@ class Shop:
 
     @cached_property
     def gone(self) -> Q | None:
-        """``ORDER_GONE`` as a condition that an order meets when it has ended, if there is one."""
+        """``ORDER_GONE`` as a condition that is true for an order that has ended, or None."""
         if isinstance(self.order_gone, Mapping) and self.order_gone:
             return Q(*self.order_gone.items())
-        # Without any lookup it would be met by all orders: check E025 says so.
+        # Without any lookup it would be true for all orders: check E025 says so.
         return self.order_gone if isinstance(self.order_gone, Q) and self.order_gone else None
 
 
 def concrete(model: type[Model]) -> type[Model]:
-    """The model that ``model`` is a proxy of, or ``model`` itself."""
+    """Return the model that ``model`` is a proxy of, or ``model`` itself."""
     return model._meta.concrete_model or model
 
 
@@ -118,16 +118,16 @@ def _import(path: str) -> Callable[[Any], Any]:
 
 
 KEYS = {each.name.upper(): each.name for each in fields(Shop) if each.name != "alias"}
-"""What may be written in an alias, and the ``Shop`` attribute it becomes."""
+"""The keys that an alias may have, and the attribute of ``Shop`` for each."""
 
 _last_read: tuple[object, Mapping[str, Shop]] = (None, {})
 
 
 def shops() -> Mapping[str, Shop]:
-    """Every readable alias of the setting as it is now, the switched-off ones included."""
+    """Return every readable alias of the setting as it is now, also those that are not enabled."""
     global _last_read  # noqa: PLW0603
     setting = getattr(settings, "KOMFORTKASSE", None)
-    # By identity: tests that override the setting replace the dictionary.
+    # Identity is enough: tests that override the setting replace the dictionary.
     if _last_read[0] is not setting:
         _last_read = (setting, _read(setting))
     return _last_read[1]
@@ -147,12 +147,12 @@ def _read(setting: object) -> Mapping[str, Shop]:
 
 
 def enabled_shops() -> list[Shop]:
-    """The aliases for which removals are recorded and sent."""
+    """Return the shops for which removals are recorded and sent."""
     return [shop for shop in shops().values() if shop.enabled]
 
 
 def shops_named(alias: str | None) -> list[Shop]:
-    """The shop of an alias, or all of them. Raises ``ValueError`` for an alias that is none."""
+    """Return the shop of an alias; for None, all. Raises ``ValueError`` for an unknown alias."""
     if alias is None:
         return list(shops().values())
     if alias not in shops():

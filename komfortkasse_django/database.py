@@ -1,4 +1,4 @@
-"""Which database keeps the mirror, SQLite's one writer, and waiting for a database."""
+"""Which database keeps the mirror, how SQLite lets one writer in, and waiting for a database."""
 
 import sqlite3
 import time
@@ -42,17 +42,17 @@ _Result = TypeVar("_Result")
 
 
 class DatabaseUnavailable(OperationalError):  # noqa: N818 - the name says what happened
-    """The database could not be used in time, for a reason that passes by itself."""
+    """The database could not be used in time, but it will recover without help."""
 
 
 def write_first(using: str, model: type[Model]) -> None:
-    """Become SQLite's only writer before this transaction reads; nothing on other databases.
+    """Become SQLite's only writer before this transaction reads. Do nothing on other databases.
 
-    ``model`` is any that has a table there.
+    ``model`` is any model that has a table there.
 
-    SQLite has no row locks. In its default mode a transaction that reads first is refused to write,
-    without any waiting, once another has written. One that writes first waits for its turn, even if
-    it changes no row. One that began IMMEDIATE or EXCLUSIVE has waited already.
+    SQLite has no row locks. In its default mode, a transaction that reads first and writes later
+    fails at once if another one wrote in between. A transaction that writes first waits for its
+    turn, even if it changes no row. One that began IMMEDIATE or EXCLUSIVE has waited already.
     """
     connection = connections[using]
     if (
@@ -62,7 +62,7 @@ def write_first(using: str, model: type[Model]) -> None:
         or connection.transaction_mode in {"IMMEDIATE", "EXCLUSIVE"}  # type: ignore[attr-defined]
     ):
         return
-    column = str(model._meta.pk_fields[0].column)  # a composite key has none of its own
+    column = str(model._meta.pk_fields[0].column)  # a composite key has no column
     table, key = map(connection.ops.quote_name, (model._meta.db_table, column))
     with connection.cursor() as cursor:
         cursor.execute(f"UPDATE {table} SET {key} = {key} WHERE 0")  # noqa: S608
@@ -75,10 +75,11 @@ def patiently(
     until: float,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> _Result:
-    """Do what ``act`` does; again where the database is locked, restarts or lost the connection.
+    """Call ``act``, again and again while the database is locked, restarts or is not reachable.
 
-    ``until`` is a time of the monotonic clock, in seconds. Raises ``DatabaseUnavailable`` when it
-    has come or ``should_stop`` says so, and at once any error that does not pass by waiting.
+    ``until`` is a time of the monotonic clock, in seconds. Raises ``DatabaseUnavailable`` at that
+    time, or when ``should_stop`` returns True. Any error that waiting cannot solve is raised at
+    once.
     """
     connection = connections[using]
     wait = FIRST_WAIT
@@ -96,10 +97,10 @@ def patiently(
 
 
 def _will_pass(error: Error, connection: BaseDatabaseWrapper, before: object) -> bool:
-    """Whether the same may succeed a moment later. A connection that broke is closed for it.
+    """Whether the same can succeed a moment later. A broken connection is closed, to be reopened.
 
-    ``before`` is the driver's connection as it was before: Django's ``atomic`` may have replaced a
-    lost one by now, and the new one works.
+    ``before`` is the driver's connection before the call: Django's ``atomic`` may have replaced a
+    lost connection by a new one, which works.
     """
     if connection.connection is None or connection.connection is not before:
         return True
@@ -116,7 +117,7 @@ def refuses_data(error: Exception) -> bool:
 
 
 def _codes(cause: BaseException | None) -> set[object]:
-    """The codes by which drivers tell what happened."""
+    """Return the error codes of all the drivers."""
     return {
         getattr(cause, "sqlite_errorcode", 0) & 0xFF,  # without what extends the primary code
         getattr(cause, "sqlstate", None),  # psycopg
@@ -126,8 +127,8 @@ def _codes(cause: BaseException | None) -> set[object]:
 
 
 def mirror_database(using: str) -> str:
-    """The database that keeps the mirror of the orders in the database ``using``."""
-    # Routers without an opinion leave an instance where it is.
+    """Return the database that keeps the mirror of the orders in the database ``using``."""
+    # If no router decides, Django takes the database of the instance.
     hint = RemovedOrder()
     hint._state.db = using
     return router.db_for_write(RemovedOrder, instance=hint)

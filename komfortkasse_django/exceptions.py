@@ -1,4 +1,4 @@
-"""What can go wrong when an order is removed, each with a short code that never changes."""
+"""What can go wrong when an order is removed. Each kind has a short code that never changes."""
 
 from typing import ClassVar
 
@@ -6,17 +6,17 @@ SHOP_CODE = "shop_code"
 """Code of an error in the shop's own code, such as its ``ORDER_FILTER``."""
 
 UNFORESEEN = "unforeseen"
-"""Code of an error that nobody foresaw."""
+"""Code of an error that has no class here."""
 
 
 class KomfortkasseError(Exception):
     """A removal that Komfortkasse did not confirm.
 
-    ``str(error)`` is a sentence for people; it holds neither the API key nor,
-    beyond the ``error`` text of the API's contract, anything of the answer.
-    ``status`` is the HTTP status, None where there was none.
-    ``code`` names the class in a way that can be stored; the mirror keeps it as ``error_code``.
-    ``can_retry`` says whether trying again, unchanged and later, can help.
+    ``str(error)`` is a sentence for people. It never contains the API key. Of an
+    answer's body it contains only the ``error`` text of the API's contract.
+    ``status`` is the HTTP status, or None if there was no answer.
+    ``code`` is a short name of the class; the mirror stores it as ``error_code``.
+    ``can_retry`` says whether the same call can succeed later.
     """
 
     code: ClassVar[str] = "komfortkasse_error"
@@ -48,8 +48,8 @@ class OrderNotFound(KomfortkasseError):  # noqa: N818
 class ServiceUnavailable(KomfortkasseError):  # noqa: N818
     """Temporary trouble: 408, 425, 429 or 5xx.
 
-    ``retry_after`` is how long Komfortkasse asks to wait, in seconds and not
-    capped; None where it does not say.
+    ``retry_after`` is how many seconds Komfortkasse asks to wait, without any
+    maximum, or None if it does not say.
     """
 
     code = "service_unavailable"
@@ -79,10 +79,11 @@ class DeadlineExceeded(ServiceUnavailable):
 
 
 class UnexpectedAnswer(KomfortkasseError):  # noqa: N818
-    """Something answered, but not as Komfortkasse's contract says.
+    """An answer that does not follow Komfortkasse's contract.
 
-    A redirect, a page of a proxy, another order's number, a 400 or 404 without
-    the contract's error, any other 4xx, a body that is cut off, too large or not HTTP.
+    For example a redirect, a page of a proxy, another order's number, a 400 or
+    404 without the contract's error, any other 4xx, or a body that is cut off,
+    too large or not HTTP.
     """
 
     code = "unexpected_answer"

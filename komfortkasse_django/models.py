@@ -1,4 +1,4 @@
-"""The mirror: what was asked of Komfortkasse and what it answered. Nothing personal is kept."""
+"""The mirror: the removals that were asked for, and Komfortkasse's answers. No personal data."""
 
 import json
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from django.db.backends.ddl_references import Statement
 
 ALL_UNKNOWN = 10
-"""How many finished removals in a row Komfortkasse may not know before something must be wrong."""
+"""After how many unknown orders in a row the settings must be wrong."""
 
 OVERDUE_AFTER = timedelta(hours=1)
-"""How long after it was asked for a removal may be pending before it is overdue."""
+"""How long a removal may be pending before it is overdue, counted from the request."""
 
 _BATCH = 1000  # rows per INSERT
 
@@ -37,7 +37,7 @@ _ROWS = {
 
 
 class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
-    """What can be said of removals and done with them, as words."""
+    """Removals by what is true of them, and what can be done with them."""
 
     def record(self, shop: str, numbers: Sequence[str], *, requested_via: str) -> list[int]:
         """Insert a row for each order number and return their primary keys, in any order.
@@ -72,16 +72,15 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
         return keys
 
     def due(self, now: datetime | None = None) -> Self:
-        """What should be sent now: its time has come, and its shop is not paused."""
+        """To be sent now: its time has come, and its shop is not paused."""
         now = now or timezone.now()
-        paused = ShopState.objects.paused(now)  # as a subquery, so in the same database
+        paused = ShopState.objects.paused(now)  # a subquery, so it uses the same database
         return self.filter(next_attempt_at__lte=now).exclude(shop__in=paused.values("shop"))
 
     def overdue(self, after: timedelta = OVERDUE_AFTER) -> Self:
-        """What is pending although it was asked for longer than ``after`` ago.
+        """Pending, although it was asked for longer than ``after`` ago.
 
-        Whether it is due does not matter: what is tried again and again without success is never
-        due for long.
+        It need not be due now: a removal that is tried again and again is never due for long.
         """
         return self.pending().filter(created_at__lt=timezone.now() - after)
 
@@ -110,15 +109,14 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
         return self.filter(state__in=RemovedOrder.FINISHED)
 
     def unfinished(self) -> Self:
-        """Still to be sent, or refused: what can be tried again."""
+        """Still to be sent, or refused. These can be tried again."""
         return self.filter(state__in=RemovedOrder.UNFINISHED)
 
     def retry(self) -> int:
-        """Make those that are pending or failed due now, and return how many they are.
+        """Make pending and failed removals due now. Return how many there were.
 
-        A pause that Komfortkasse asked for is kept to. A row that a worker holds is taken from it:
-        what the worker hears is dropped and the removal is sent twice, which to Komfortkasse is
-        the same as once.
+        A pause of the shop still holds. If a worker is sending a row at this moment, its answer is
+        dropped and the removal is sent twice. For Komfortkasse that is the same as once.
         """
         return self.unfinished().update(
             state=RemovedOrder.State.PENDING, next_attempt_at=timezone.now()
@@ -151,9 +149,9 @@ class SparseIndex(models.Index):
 class RemovedOrder(models.Model):
     """One removal that was asked for.
 
-    The shop only inserts rows and workers only update them, so neither ever waits for the other's
-    locks. There is no foreign key to the order, because the row outlives it, and no uniqueness,
-    because a number that is deleted twice is removed twice (to Komfortkasse that is the same).
+    The shop only inserts rows and workers only update them, so they never wait for each other's
+    locks. There is no foreign key to the order, because the row outlives it. Numbers need not be
+    unique: a number that is deleted twice is removed twice, which does no harm at Komfortkasse.
     """
 
     class State(models.TextChoices):
@@ -175,10 +173,10 @@ class RemovedOrder(models.Model):
         RECONCILE = "reconcile", pgettext_lazy("komfortkasse", "reconciliation")
 
     SUPERSEDABLE = (RequestedVia.DELETE, RequestedVia.GONE, RequestedVia.RECONCILE)
-    """Not sent where an order with this number is alive; others were asked for on purpose."""
+    """These are not sent if an order with this number is alive. The others were a decision."""
 
-    # What a new row does not say for itself is filled in by the database: recording sets few
-    # columns, since each of them costs time for each of the orders that are deleted together.
+    # The database fills in what a new row does not set. Recording sets only a few columns, because
+    # each of them costs time for each deleted order.
     shop = models.CharField(
         pgettext_lazy("komfortkasse", "shop"),
         max_length=255,
@@ -197,7 +195,7 @@ class RemovedOrder(models.Model):
     requested_via = models.CharField(
         pgettext_lazy("komfortkasse", "requested via"), max_length=32, choices=RequestedVia.choices
     )
-    # No choices: a status that the contract does not know is stored and shown as it comes.
+    # No choices: a status that the contract does not list is stored and shown unchanged.
     payment_status = models.CharField(
         pgettext_lazy("komfortkasse", "payment status"),
         max_length=64,
@@ -267,8 +265,8 @@ class RemovedOrder(models.Model):
         help_text=_("Since when the shop is known to have a living order with this number."),
     )
 
-    # A manager, typed as its query set: pyright and the editors built on it, which have no plugin
-    # for Django, see none of the query set's methods on what as_manager() returns.
+    # A manager with the type of its queryset. Without the cast, pyright and editors that use it do
+    # not know the queryset's methods: they have no plugin for Django.
     objects: ClassVar[RemovedOrderQuerySet] = cast(
         "RemovedOrderQuerySet", RemovedOrderQuerySet.as_manager()
     )
@@ -277,7 +275,7 @@ class RemovedOrder(models.Model):
         verbose_name = pgettext_lazy("komfortkasse", "removed order")
         verbose_name_plural = pgettext_lazy("komfortkasse", "removed orders")
         permissions = (("remove_order", _("Can remove orders from Komfortkasse")),)
-        # All of them here: PostgreSQL would get another one for LIKE with each db_index of a text.
+        # Not db_index: on PostgreSQL Django adds a second index for LIKE to each text field.
         # And few: each of them costs time for each of the orders that are deleted together.
         indexes = (
             models.Index(fields=["order_number"]),
@@ -293,18 +291,18 @@ class RemovedOrder(models.Model):
 
 
 class ShopStateQuerySet(models.QuerySet["ShopState"]):
-    """What can be said of shops, as words."""
+    """States of shops by what is true of them."""
 
     def paused(self, now: datetime | None = None) -> Self:
-        """Those that are left alone for now."""
+        """Shops that are not called for now."""
         return self.filter(paused_until__gt=now or timezone.now())
 
 
 class ShopState(models.Model):
-    """How Komfortkasse answered last for a shop, and until when it is left alone.
+    """Recent failures of the calls for a shop, and until when the shop is paused.
 
-    In the database, because every process keeps to it. Only workers write it: a failure does, and
-    a success where there is a failure to clear. A shop without a row has no trouble.
+    It is in the database because all processes keep to it. Only workers write it: after a failure,
+    and after a success that ends failures. A shop without a row has no failures.
     """
 
     shop = models.CharField(pgettext_lazy("komfortkasse", "shop"), max_length=255, primary_key=True)
@@ -335,5 +333,5 @@ class ShopState(models.Model):
 
 
 def get_field(name: str) -> "models.Field[Any, Any]":
-    """The field ``name`` of ``RemovedOrder``; its column has the same name."""
+    """Return the field ``name`` of ``RemovedOrder``. Its column has the same name."""
     return next(each for each in RemovedOrder._meta.concrete_fields if each.name == name)

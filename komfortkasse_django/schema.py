@@ -1,10 +1,10 @@
 """The API's answer to ``POST /order/remove/{orderNumber}`` as typed, frozen objects.
 
-The classes follow the API's contract, one to one, with names in snake_case:
-``paymentStatus`` is ``payment_status``. Amounts are in units of ``currency``. Only
-the number of the order has to be there. Every other value is None where it is
-missing or odd, also where the contract requires it: a removal is confirmed by
-the number alone.
+The classes follow the API's contract one to one, with names in snake_case:
+``paymentStatus`` is ``payment_status``. Amounts are in units of ``currency``.
+``Order.number`` always has a value. Every other value is None if it is missing
+or malformed, even if the contract requires it, because the number alone
+confirms a removal.
 """
 
 import dataclasses

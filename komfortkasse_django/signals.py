@@ -1,4 +1,4 @@
-"""What this app announces. Both signals are sent after the row is saved, by ``send_robust``."""
+"""The signals of this app. Both are sent with ``send_robust`` after the row is saved."""
 
 from django.dispatch import Signal
 

@@ -1,7 +1,7 @@
 """The task that pushes in the background. Celery and others find it here, by its name.
 
-Where there is no Tasks framework (Django 5.2 without django-tasks) or no shop yet, there is nothing
-to run, so the module can always be imported.
+The module can always be imported. Without a Tasks framework (Django 5.2 without django-tasks) or
+without any enabled shop, it only defines a plain function.
 """
 
 from importlib.util import find_spec

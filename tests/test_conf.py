@@ -25,6 +25,7 @@ def test_defaults(settings):
         "ORDER_NUMBER": "number",
         "ORDER_FILTER": None,
         "ORDER_GONE": None,
+        "UNKNOWN_RETRIES": (3600, 86400),
         "ENABLED": True,
         "API_URL": "https://ssl.komfortkasse.eu/api/v2",
         "DEADLINE": 10,

@@ -1,1 +1,1 @@
-"""How an answer of Komfortkasse is got and read. ``client`` is the way in."""
+"""How an answer of Komfortkasse is fetched and read. Only ``client`` and its users need it."""

@@ -1,4 +1,8 @@
-"""What an answer means: the order that it confirms, or what went wrong."""
+"""What an answer means: a removed order, or an error.
+
+``client`` passes each answer through ``meaning``. The rules are those of the README's "What each
+answer means".
+"""
 
 import dataclasses
 import email.utils
@@ -22,18 +26,18 @@ from komfortkasse_django.schema import Order
 
 MAX_ERROR_LENGTH = 500
 
-# What HTTP and web frameworks say of a path that they do not know. No word of it is of an order.
+# Words that HTTP and web frameworks use for a path that does not exist. None is about an order.
 _NOT_FOUND = {
     *("404", "not", "found", "notfound", "http", "status", "code", "error", "exception"),
     *("page", "path", "route", "endpoint", "url", "uri"),
 }
 
-_Redact = Callable[[str, str], str]  # of a replacement and the text
+_Redact = Callable[[str, str], str]  # takes the replacement and the text
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back. ``body`` is an error where it could not be read to its end."""
+    """What came back. ``body`` is an error if it could not be read completely."""
 
     status: int
     location: str
@@ -42,7 +46,7 @@ class Answer:
 
 
 def meaning(answer: Answer, number: str, redact: _Redact) -> Order | KomfortkasseError:
-    """Return what an answer to the removal of an order means."""
+    """Return the order that an answer confirms as removed, or the error that it means."""
     status = answer.status
     error = _error_text(answer.body, redact)
     detail = f"HTTP {status}" + (f": {error}" if error else "")
@@ -79,7 +83,7 @@ def _refusal(status: int, error: str, detail: str) -> KomfortkasseError:
 
 
 def _is_reason_phrase(error: str) -> bool:
-    """Whether a 404's error says no more than "Not Found", in whatever spelling."""
+    """Whether the error of a 404 only says "Not Found", in any spelling."""
     text = re.sub(r"(?i)\bHTTP/[\d.]+", "", error)
     # NOT_FOUND, NotFound and HTTP404Error are several words each.
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+", text)
@@ -87,7 +91,7 @@ def _is_reason_phrase(error: str) -> bool:
 
 
 def _confirmation(body: bytes, number: str) -> Order | UnexpectedAnswer:
-    """Return the order if it is the one that was asked for. Nothing but its number decides."""
+    """Return the order if it is the one that was asked for. Only its number decides."""
     problem = "it is about another order"
     try:
         order = read_order(body)
@@ -102,7 +106,7 @@ def _confirmation(body: bytes, number: str) -> Order | UnexpectedAnswer:
 
 
 def _error_text(body: bytes | KomfortkasseError, redact: _Redact) -> str:
-    """Return the error text that the contract promises with 4xx, or an empty string."""
+    """Return the error text that the contract defines for 4xx, or an empty string."""
     content: dict[str, object] = {}
     if isinstance(body, bytes):
         with suppress(ValueError):
@@ -123,7 +127,7 @@ def _origin(location: str, redact: _Redact) -> str:
 def _harmless(text: str, redact: _Redact) -> str:
     """Return a server's text on one line, without control characters or the API key."""
     text = redact("***", text)
-    # A blank for each, so that no parts of the key come together.
+    # Replaced by a blank, not deleted: otherwise two parts of the key could become the whole key.
     text = "".join(character if character.isprintable() else " " for character in text)
     return " ".join(text.split())
 
@@ -131,9 +135,9 @@ def _harmless(text: str, redact: _Redact) -> str:
 def redactor(api_key: str) -> _Redact:
     """Return a function that replaces the key in a text.
 
-    Reports of errors may show this function: unlike the key, it does not tell the key.
+    Error reports show local variables. This function does not show the key there.
     """
-    # A host name comes back in lower case, a path percent-encoded.
+    # A host name is returned in lower case, and a path percent-encoded.
     forms = "|".join(re.escape(form) for form in (api_key, quote(api_key, safe="")))
     return re.compile(forms, re.IGNORECASE).sub
 

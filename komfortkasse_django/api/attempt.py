@@ -1,4 +1,4 @@
-"""The limits of one request: how much time and how many bytes it may still use."""
+"""The limits of one request: time and bytes that it may still use."""
 
 import http.client
 import socket
@@ -23,10 +23,10 @@ class TooLargeError(http.client.HTTPException):
 
 
 class Attempt:
-    """What one request may still use, and how far it has come.
+    """What one request may still use, and what it has done so far.
 
-    One attempt belongs to a session and is started anew for each request. The
-    connections ask it before each step on the network and report to it after.
+    Each session has one attempt, which starts again for each request. The
+    connections ask it before each step on the network, and report each step.
     """
 
     def start(self, ends: float) -> None:
@@ -45,7 +45,7 @@ class Attempt:
 
     def limit(self, sock: socket.socket) -> None:
         """Let the next call of a socket take no longer than the time that is left."""
-        # Not 0: for a socket that means not to block.
+        # Not 0: with 0 a socket does not wait at all.
         sock.settimeout(max(self._ends - time.monotonic(), 0.001))
 
     def count(self, size: int) -> None:
@@ -59,7 +59,7 @@ class Attempt:
         return self.sent and not self.connected
 
     def failure(self, error: Exception, *, status: int | None = None) -> KomfortkasseError:
-        """Return what an error of the network means. The result does not hold the error."""
+        """Return what an error of the network means, without a reference to that error."""
         detail = f" (HTTP {status})" if status else ""
         if isinstance(error, requests.Timeout) or self._ends <= time.monotonic():
             return DeadlineExceeded(
@@ -75,7 +75,7 @@ class Attempt:
 
 
 def root_cause(error: BaseException | None) -> str:
-    """Return what the operating system says, never the words of a library or a server."""
+    """Return the message of the operating system, never one of a library or a server."""
     text = ""
     while error is not None:
         text = getattr(error, "strerror", None) or text

@@ -1,4 +1,4 @@
-"""Connections that keep to the limits of an attempt, from the name's look-up to the last byte."""
+"""Connections that keep to the limits of an attempt, from the name lookup to the last byte."""
 
 import functools
 import http.client
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Adapter(requests.adapters.HTTPAdapter):
-    """Gives requests connections that keep to the limits of an attempt."""
+    """Gives ``requests`` connections that keep to the limits of an attempt."""
 
     def __init__(self, attempt: Attempt) -> None:
         self._pool_classes = {
@@ -74,7 +74,7 @@ class _HTTPConnection(HTTPConnection):
     def _connect_to_any(self, addresses: list[str]) -> socket.socket:
         failure = OSError()
         for position, address in enumerate(addresses):
-            # An address that never answers must leave time for the next one.
+            # Share the time: an address that never answers must leave some for the next one.
             share = self._attempt.seconds_left() / (len(addresses) - position)
             try:
                 sock = create_connection(
@@ -83,7 +83,7 @@ class _HTTPConnection(HTTPConnection):
             except OSError as error:
                 failure = error
             else:
-                # A TLS handshake may follow, and may take only what is left.
+                # A TLS handshake may follow. It may only use the time that is left.
                 self._attempt.limit(sock)
                 return sock
         raise failure
@@ -93,7 +93,7 @@ class _HTTPConnection(HTTPConnection):
             super()._tunnel()
             self._attempt.limit(self.sock)
         finally:
-            # What a proxy says is not an answer of Komfortkasse.
+            # The answer of a proxy is not an answer of Komfortkasse.
             self._attempt.received = 0
 
 
@@ -104,8 +104,8 @@ class _HTTPSConnection(_HTTPConnection, HTTPSConnection):
 def look_up(host: str, port: int, attempt: Attempt) -> list[str]:
     """Return the addresses of a host. Raises ``OSError`` or ``ValueError`` if there are none.
 
-    ``getaddrinfo()`` can hang for half a minute and nothing can interrupt it, so
-    it runs in a thread that is not waited for when the time is over.
+    ``getaddrinfo()`` can hang for half a minute, and nothing can interrupt it. So
+    it runs in a thread, and nobody waits for that thread after the deadline.
     """
     future: Future[list[str]] = Future()
 
@@ -126,7 +126,7 @@ class _Response(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_Wire(attempt, sock, self.fp.detach()))
 
     def _read_status(self) -> tuple[str, int, str]:
-        # http.client itself skips no interim answer but 100, and of that only some in new versions.
+        # http.client only skips 100, and its newest versions only skip a few of these.
         while True:
             version, status, reason = super()._read_status()  # type: ignore[misc]
             if not 100 <= status <= 199:
@@ -135,13 +135,13 @@ class _Response(http.client.HTTPResponse):
 
     def begin(self) -> None:
         super().begin()
-        # urllib3 would log malformed headers, and a server may repeat the API key in them.
+        # Otherwise urllib3 logs malformed headers, and a server may repeat the API key in them.
         self.msg.defects = []
         self.msg.set_payload("")
 
 
 class _Wire(io.RawIOBase):
-    """Reads from a socket, and asks the attempt before and after each read."""
+    """Reads from a socket. Asks the attempt before each read, and reports the bytes after it."""
 
     def __init__(self, attempt: Attempt, sock: socket.socket, raw: io.RawIOBase) -> None:
         self._attempt = attempt

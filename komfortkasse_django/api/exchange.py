@@ -1,7 +1,7 @@
 """One HTTP exchange within hard limits of time and bytes.
 
-``requests`` limits the time of a single read, so a server that sends one byte
-at a time can hold it for ever. Here one clock runs for the look-up of the name,
+``requests`` only limits the time of a single read, so a server that sends one
+byte at a time can block it for ever. Here one limit covers name lookup,
 connecting, TLS, sending, headers and body together. (Through a SOCKS proxy only
 the time of a single read and the size of the body are limited.)
 
@@ -31,10 +31,10 @@ from komfortkasse_django.exceptions import ConnectionFailed, KomfortkasseError
 
 READ_SIZE = 2**16
 
-# zlib tells the headers of gzip and deflate apart itself.
+# Lets zlib detect gzip and deflate by their headers.
 GZIP_OR_DEFLATE = zlib.MAX_WBITS | 32
 
-# What requests, urllib3 and http.client raise for all that a network can do.
+# Everything that requests, urllib3 and http.client raise for problems of the network.
 NETWORK_ERRORS = (
     requests.RequestException,
     HTTPError,
@@ -45,9 +45,9 @@ NETWORK_ERRORS = (
 
 
 class Session(requests.Session):
-    """Sends POST requests that differ only in their URL, on connections that are kept.
+    """Sends POST requests that differ only in their URL, and keeps connections open.
 
-    For one thread. Proxies and the CA bundle are read from the environment once.
+    Only for one thread. It reads proxies and the CA bundle from the environment once.
     """
 
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
@@ -60,10 +60,10 @@ class Session(requests.Session):
             self.mount(scheme, Adapter(self._attempt))
 
     def post(self, url: str, *, seconds: float) -> Answer | KomfortkasseError:  # type: ignore[override]
-        """Return the answer, or why there is none.
+        """Return the answer, or the error that explains why there is none.
 
-        Errors are returned, not raised. An error of requests holds the request,
-        and so the API key: it must not become the context of another error.
+        Errors are returned, not raised: an error of ``requests`` holds the request with the API
+        key, so it must not become the context of another error.
         """
         ends = time.monotonic() + seconds
         answer = self._try(url, ends)
@@ -72,7 +72,7 @@ class Session(requests.Session):
         return answer
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Never follow one: to prepare for it, requests reads the body without limit."""
+        """Never follow a redirect. Before it follows one, requests reads the body without limit."""
 
     @functools.cached_property
     def _template(self) -> requests.PreparedRequest:
@@ -88,7 +88,7 @@ class Session(requests.Session):
         self._attempt.start(ends)
         try:
             request = self._template.copy()
-            # Not prepared: that would unquote "%2E", and urllib3 would then drop the segment.
+            # Set directly: preparing it would unquote "%2E", and urllib3 would drop that segment.
             request.url = url
             response = self.send(
                 request,
@@ -99,7 +99,7 @@ class Session(requests.Session):
         except NETWORK_ERRORS as error:
             self.close()
             failure = self._attempt.failure(error)
-            # requests does not tell a CA bundle that cannot be used from a network that is down.
+            # requests raises the same error for a broken CA bundle and for a network that is down.
             if isinstance(failure, ConnectionFailed) and (problem := self._problem_of_bundle(url)):
                 return ConnectionFailed(f"No connection to Komfortkasse: {problem}")
             return failure
@@ -132,7 +132,7 @@ class Session(requests.Session):
 
 def read_body(raw: urllib3.HTTPResponse, encoding: str) -> bytes:
     """Read and decompress a body, never holding more than ``MAX_BODY`` of it."""
-    # An encoding that zlib does not know ends in its error.
+    # For any other encoding zlib raises its error.
     plain = encoding.lower() in {"", "identity"}
     decoder = None if plain else zlib.decompressobj(GZIP_OR_DEFLATE)
     body = bytearray()
@@ -140,7 +140,7 @@ def read_body(raw: urllib3.HTTPResponse, encoding: str) -> bytes:
         body += decoder.decompress(chunk, MAX_BODY + 1 - len(body)) if decoder else chunk
         if len(body) > MAX_BODY:
             raise TooLargeError
-    # urllib3 1.26 does not compare with Content-Length itself.
+    # urllib3 1.26 does not check Content-Length.
     if raw.length_remaining or (decoder and not decoder.eof):
         raise http.client.HTTPException("a body that is cut off")
     return bytes(body)

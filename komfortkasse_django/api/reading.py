@@ -1,7 +1,7 @@
-"""From the JSON of an answer to the typed objects of ``schema``.
+"""Turns the JSON of an answer into the typed objects of ``schema``.
 
-What is read of an attribute follows from the type that ``schema`` declares for it. Whatever does
-not fit that type becomes None.
+The type that ``schema`` declares for an attribute decides how it is read. A value that does not fit
+the type becomes None.
 """
 
 import contextlib
@@ -19,13 +19,13 @@ from django.db.models import TextChoices
 from komfortkasse_django.api.rules import is_storable
 from komfortkasse_django.schema import DateOfUnstatedFormat, Order
 
-# Digits before and after the decimal point of a number that is read. Money needs far
-# fewer, and every later calculation can take as many.
+# Maximum number of digits before and after the decimal point. Money needs far fewer, and
+# calculations with so many digits are still fast.
 MAX_DIGITS = 20
 
 
 class Number(NamedTuple):
-    """A JSON number as it is written: what nobody asks for is not calculated."""
+    """A JSON number as text. It is only calculated where the schema wants a number."""
 
     text: str
 
@@ -33,7 +33,7 @@ class Number(NamedTuple):
 def read_order(text: bytes | str) -> Order:
     """Read the body of a 200. The number may be a JSON text or a JSON number.
 
-    Raises ``ValueError`` if it is not a JSON object with a ``number``. The message holds nothing
+    Raises ``ValueError`` if it is not a JSON object with a ``number``. The message contains no part
     of the text.
     """
     content = read_object(text)
@@ -49,11 +49,11 @@ def read_order(text: bytes | str) -> Order:
 def read_object(text: bytes | str) -> dict[str, object]:
     """Read a JSON object. Its numbers become ``Number``.
 
-    Raises ``ValueError`` if it is anything else or nests too deeply. The error holds nothing of
-    the text.
+    Raises ``ValueError`` if it is not an object, or if it nests too deeply. The error contains no
+    part of the text.
     """
     value: object = None
-    # JSONDecodeError holds the whole body: it must not be the context of ours.
+    # JSONDecodeError holds the whole body, so it must not become the context of our error.
     with contextlib.suppress(ValueError, RecursionError):
         value = json.loads(
             text,
@@ -68,13 +68,13 @@ def read_object(text: bytes | str) -> dict[str, object]:
 
 
 def _read_constant(_text: str) -> None:
-    """Take NaN and Infinity for None: they are no JSON, but Python's json reads them."""
+    """Read NaN and Infinity as None. Python's json accepts them, although they are not JSON."""
 
 
 def _read_pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Let the last of several values count, as all readers of JSON do.
+    """Keep the last value of a repeated name, as most readers of JSON do.
 
-    But two different numbers are none: nobody can tell which order is meant.
+    Two different order numbers become None: it is not clear which order is meant.
     """
     value = dict(pairs)
     if any(name == "number" and other != value["number"] for name, other in pairs):
@@ -82,7 +82,7 @@ def _read_pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return value
 
 
-# A reader turns a JSON value into what the declared type wants, or into None.
+# A reader turns a JSON value into a value of the declared type, or into None.
 _Reader = Callable[[object], object]
 _Part = TypeVar("_Part")
 _DD_MM_YYYY = re.compile(r"(?P<day>[0-9]{2})-(?P<month>[0-9]{2})-(?P<year>[0-9]{4})")
@@ -100,7 +100,7 @@ def _read_text(value: object) -> str | None:
 
 
 def _read_decimal(value: object) -> Decimal | None:
-    # Neither a huge exponent nor thousands of digits may cost time or memory.
+    # A huge exponent or thousands of digits would cost time and memory.
     if not isinstance(value, Number) or len(value.text) > 2 * MAX_DIGITS:
         return None
     with contextlib.suppress(ArithmeticError):
@@ -133,7 +133,7 @@ def _read_choice(choices: dict[str, TextChoices], value: object) -> str | None:
 
 
 def _read_array(read: _Reader, value: object) -> tuple[object, ...] | None:
-    """Read an array without its odd entries."""
+    """Read an array, without the entries that do not fit the type."""
     if not isinstance(value, list):
         return None
     return tuple(entry for entry in map(read, value) if entry is not None)
@@ -172,7 +172,7 @@ def _reader(hint: Any) -> _Reader:  # noqa: ANN401 - a type annotation has no ty
         return _READERS[hint]
     if dataclasses.is_dataclass(hint):
         return functools.partial(_read_part, cast("type[object]", hint))
-    # What is left is a union: an enumeration or str, or something or None.
+    # The rest are unions: an enumeration or str, or some type or None.
     alternative = get_args(hint)[0]
     if isinstance(alternative, type) and issubclass(alternative, TextChoices):
         return functools.partial(_read_choice, {str(choice): choice for choice in alternative})

@@ -1,7 +1,7 @@
 """What an API key, an API URL, a deadline and an order number must be.
 
-The client refuses everything else, and the checks say so before a call is made. Each function
-returns or raises a sentence for people that never shows the key or the URL.
+The client refuses everything else, and the system checks report it earlier. The functions return
+or raise sentences for people, which never show the key or the URL.
 """
 
 import re
@@ -14,7 +14,8 @@ from komfortkasse_django.conf import DEFAULT_API_URL
 MAX_DEADLINE = 86_400.0  # seconds
 MAX_NUMBER_LENGTH = 255
 
-# PostgreSQL stores no NUL, no database stores half of a surrogate pair. JSON can escape both.
+# PostgreSQL cannot store NUL, and no database can store half of a surrogate pair. JSON can contain
+# both as escapes.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -30,7 +31,7 @@ def problem_of_url(api_url: object) -> str:
     with suppress(ValueError):
         if isinstance(api_url, str) and not re.search(r"[^!-~]|[\\?#@]", api_url):
             parts = urlsplit(api_url)
-            # Reading the port raises ValueError if it is no port.
+            # Reading an invalid port raises ValueError.
             if parts.scheme in {"https", "http"} and parts.hostname and parts.port != 0:
                 return ""
     return (
@@ -40,7 +41,7 @@ def problem_of_url(api_url: object) -> str:
 
 
 def problem_of_deadline(deadline: object) -> str:
-    """Return why this cannot be the seconds of a call, or an empty string."""
+    """Return why this cannot be a deadline in seconds, or an empty string."""
     if is_seconds(deadline) and deadline > 0:
         return ""
     return f"deadline must be a number of seconds above 0, at most {MAX_DEADLINE:.0f}"
@@ -59,7 +60,7 @@ def is_storable(text: str) -> bool:
 
 
 def check_number(number: str) -> None:
-    """Raise ``ValueError`` for what no database or URL can hold as an order number."""
+    """Raise ``ValueError`` for an order number that cannot be stored or sent."""
     if not number:
         raise ValueError("The order number is empty.")
     if len(number) > MAX_NUMBER_LENGTH:

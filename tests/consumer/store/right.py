@@ -11,7 +11,6 @@ from komfortkasse_django import exceptions, schema
 from komfortkasse_django.admin import OrderAdminMixin, RemovedOrderAdmin
 from komfortkasse_django.client import Client
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
-from komfortkasse_django.queue.pushing import PushResult, push
 from komfortkasse_django.removals import remove
 from komfortkasse_django.signals import order_removed, removal_failed
 from store.models import Order
@@ -35,6 +34,7 @@ def ask(client: Client) -> schema.Order:
     except exceptions.KomfortkasseError as error:
         assert_type(error.can_retry, bool)
         assert_type(error.status, int | None)
+        assert_type(error.code, str)
         raise
 
 
@@ -62,16 +62,11 @@ def query() -> None:
     row = RemovedOrder.objects.get(order_number="1001")
     assert_type(row, RemovedOrder)
     assert_type(row.order_number, str)
+    assert_type(row.error_code, str)
     assert_type(row.amount_paid, Decimal | None)
     assert_type(row.next_attempt_at, dt.datetime | None)
     assert_type(row.get_state_display(), str)
     assert_type(RemovedOrder.State.REMOVED.value, str)
-
-
-def drain() -> None:
-    result = push(shop="default", limit=100, budget=3)
-    assert_type(result, PushResult)
-    assert_type(result.stopped, dict[str, str])
 
 
 @receiver(order_removed)
