@@ -95,11 +95,13 @@ def test_knows_all_commands_with_all_options():
     }
 
 
-@pytest.mark.parametrize("shop", ["oscar", "salesman", "salesman_plus", "pretix"])
+@pytest.mark.parametrize(
+    "shop", ["oscar", "salesman", "salesman_plus", "pretix", "plans", "ledger", "tenants"]
+)
 def test_names_the_versions_of_the_shops_that_are_tried(shop):
     required = (ROOT / "tests" / "shops" / shop / "requirements.txt").read_text()
     name, version = re.search(
-        r"^([\w-]*(?:oscar|salesman|pretix)[\w-]*)==(\d+\.\d+)", required
+        r"^([\w-]*(?:oscar|salesman|pretix|plans|ledger|tenants)[\w-]*)==(\d+\.\d+)", required
     ).groups()
 
     assert f"{name} {version}" in " ".join(README.read_text().split())

@@ -148,6 +148,63 @@ class TestAnonymisation:
         project.assert_removed()
 
 
+class TestSaleor:
+    """Not the shop itself, which is not on PyPI: an Order model with the fields that count."""
+
+    MODELS = """
+import uuid
+
+from django.db import models
+
+class Order(models.Model):
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    number = models.IntegerField(unique=True)
+    status = models.CharField(max_length=32, default="unfulfilled")
+"""
+    FOUR_ORDERS = """
+from order.models import Order
+
+for number in range(1, 5):
+    Order.objects.create(number=number)
+"""
+
+    @pytest.fixture(autouse=True)
+    def saleor(self, project):
+        project.write("order/__init__.py", "")
+        project.write("order/models.py", self.MODELS)
+        project.add_settings('INSTALLED_APPS.append("order")')
+        project.add(recipe("Saleor"))
+
+    def test_cancelling(self, project):
+        project.run(
+            self.FOUR_ORDERS,
+            "order = Order.objects.get(number=2)",
+            'order.status = "canceled"; order.save(update_fields=["status"])',
+            "order.save()",
+        )
+
+        project.assert_removed("2")
+        assert "no issues" in project.sh("python manage.py check --fail-level WARNING")
+
+    def test_expiring(self, project):
+        project.run(self.FOUR_ORDERS, 'Order.objects.filter(number__gt=2).update(status="expired")')
+        project.assert_removed()
+
+        project.sh("python manage.py komfortkasse_reconcile")
+        project.sh("python manage.py komfortkasse_push")
+
+        project.assert_removed("3", "4")
+
+    def test_drafts(self, project):
+        project.run(
+            self.FOUR_ORDERS,
+            'Order.objects.filter(number=1).update(status="draft")',
+            "Order.objects.filter(number__lt=3).delete()",
+        )
+
+        project.assert_removed("2")
+
+
 class TestOrderAdmin:
     """An Order admin that is registered too late for the app."""
 

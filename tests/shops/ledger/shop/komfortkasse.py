@@ -1,0 +1,3 @@
+from tests.support.readme import recipe
+
+recipe("django-ledger").run(globals(), "shop/komfortkasse.py")
