@@ -35,6 +35,8 @@ _ROWS = {
     ),
 }
 
+_NO_PAUSE = timedelta(hours=2)  # no pause is half as long; this comes from a clock that was wrong
+
 
 class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
     """Removals by what is true of them, and what can be done with them."""
@@ -105,21 +107,28 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
         return self.filter(state=RemovedOrder.State.FAILED)
 
     def finished(self) -> Self:
-        """Nothing is left to do."""
-        return self.filter(state__in=RemovedOrder.FINISHED)
+        """Nothing is left to do. An unknown order may still have to be asked for again."""
+        return self.filter(state__in=RemovedOrder.FINISHED, next_attempt_at=None)
 
     def unfinished(self) -> Self:
-        """Still to be sent, or refused. These can be tried again."""
-        return self.filter(state__in=RemovedOrder.UNFINISHED)
+        """Still to be sent, to be sent again, or refused."""
+        return self.filter(
+            models.Q(state__in=(RemovedOrder.State.PENDING, RemovedOrder.State.FAILED))
+            | models.Q(state=RemovedOrder.State.UNKNOWN, next_attempt_at__isnull=False)
+        )
+
+    def retriable(self) -> Self:
+        """What can be tried again."""
+        return self.filter(state__in=RemovedOrder.RETRIABLE)
 
     def retry(self) -> int:
-        """Make pending and failed removals due now. Return how many there were.
+        """Make what can be tried again pending and due now. Return how many there were.
 
         A pause of the shop still holds. If a worker is sending a row at this moment, its answer is
         dropped and the removal is sent twice. For Komfortkasse that is the same as once.
         """
-        return self.unfinished().update(
-            state=RemovedOrder.State.PENDING, next_attempt_at=timezone.now()
+        return self.retriable().update(
+            state=RemovedOrder.State.PENDING, next_attempt_at=timezone.now(), finished_at=None
         )
 
 
@@ -162,7 +171,7 @@ class RemovedOrder(models.Model):
         FAILED = "failed", pgettext_lazy("komfortkasse", "failed")
 
     FINISHED = (State.REMOVED, State.UNKNOWN, State.SUPERSEDED)
-    UNFINISHED = (State.PENDING, State.FAILED)
+    RETRIABLE = (State.PENDING, State.FAILED, State.UNKNOWN)
 
     class RequestedVia(models.TextChoices):
         DELETE = "delete", pgettext_lazy("komfortkasse", "deletion of the order")
@@ -295,7 +304,8 @@ class ShopStateQuerySet(models.QuerySet["ShopState"]):
 
     def paused(self, now: datetime | None = None) -> Self:
         """Shops that are not called for now."""
-        return self.filter(paused_until__gt=now or timezone.now())
+        now = now or timezone.now()
+        return self.filter(paused_until__gt=now, paused_until__lt=now + _NO_PAUSE)
 
 
 class ShopState(models.Model):
@@ -330,6 +340,11 @@ class ShopState(models.Model):
 
     def __str__(self) -> str:
         return self.shop
+
+    def is_paused(self) -> bool:
+        """Whether the shop is not called for now."""
+        now = timezone.now()
+        return self.paused_until is not None and now < self.paused_until < now + _NO_PAUSE
 
 
 def get_field(name: str) -> "models.Field[Any, Any]":

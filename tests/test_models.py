@@ -80,8 +80,8 @@ def test_retry_makes_due_what_is_not_done():
             next_attempt_at=None,
         )
 
-    assert RemovedOrder.objects.retry() == 2
+    assert RemovedOrder.objects.retry() == 3
 
     due = RemovedOrder.objects.due().order_by("order_number")
-    assert [row.order_number for row in due] == ["failed", "pending"]
+    assert [row.order_number for row in due] == ["failed", "pending", "unknown"]
     assert {row.state for row in due} == {"pending"}

@@ -50,7 +50,7 @@ def remove_orders(request: HttpRequest, selection: Selection) -> None:
 def retry_removals(request: HttpRequest, selected: RemovedOrderQuerySet) -> None:
     """Try again what is pending or failed of the selected rows, and tell what became of them."""
     using = router.db_for_write(RemovedOrder)
-    rows = list(selected.using(using).unfinished())
+    rows = list(selected.using(using).retriable())
 
     def record() -> list[int]:
         selected.using(using).retry()

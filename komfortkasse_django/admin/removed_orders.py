@@ -224,7 +224,7 @@ class RemovedOrderAdmin(ModelAdmin):
         context["title"] = capfirst(self.opts.verbose_name)
         context["try_again"] = (
             obj is not None
-            and obj.state in RemovedOrder.UNFINISHED
+            and obj.state in RemovedOrder.RETRIABLE
             and self.has_try_again_permission(request, obj)
         )
         return super().render_change_form(request, context, add, change, form_url, obj)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from komfortkasse_django.api.rules import problem_of_key
 from komfortkasse_django.client import Client
 from komfortkasse_django.conf import Shop
-from komfortkasse_django.exceptions import AuthenticationFailed
+from komfortkasse_django.exceptions import AuthenticationFailed, InvalidRequest, OrderNotFound
 from komfortkasse_django.queue.breaker import STOP_AFTER, is_failure, stops_at_once
 from komfortkasse_django.queue.leases import Lease
 from komfortkasse_django.schema import Order
@@ -29,6 +30,8 @@ class Limits:
     should_stop: Callable[[], bool]
     last_start: float = field(init=False)
     was_reached: bool = field(default=False, init=False)
+    ended_by: BaseException | None = field(default=None, init=False)
+    """What ended the push before its time, such as ``SystemExit`` in a thread."""
 
     def __post_init__(self) -> None:
         # A call that would soon be cut off is not worth its attempt.
@@ -40,6 +43,11 @@ class Limits:
         if time.monotonic() >= self.last_start or self.should_stop():
             self.was_reached = True
         return self.was_reached
+
+    def end(self, error: BaseException) -> None:
+        """Start no more calls, and have ``error`` raised after the answers are settled."""
+        self.was_reached = True
+        self.ended_by = error
 
 
 @dataclass(eq=False)
@@ -55,14 +63,9 @@ class Call:
     error: BaseException | None = None
 
     @property
-    def was_sent(self) -> bool:
-        """Whether Komfortkasse was asked."""
-        return self.order is not None or self.error is not None
-
-    @property
-    def was_fresh(self) -> bool:
-        """Whether no row had ever been tried before."""
-        return all(lease.row.attempts == 1 for lease in self.leases)
+    def is_answered(self) -> bool:
+        """Whether Komfortkasse said what is to become of the order."""
+        return self.order is not None or isinstance(self.error, InvalidRequest | OrderNotFound)
 
 
 class Calls:
@@ -134,21 +137,25 @@ class Calls:
                 self.failures += 1
                 if self.failures >= STOP_AFTER or stops_at_once(call.error):
                     self.is_halted = True
-            elif call.was_sent:
+            elif call.is_answered:
                 self.failures = 0
 
 
 def api_key_of(shop: Shop) -> str:
     """The API key, also where ``API_KEY`` is a function.
 
-    Raises ``AuthenticationFailed`` where that raises anything.
+    Raises ``AuthenticationFailed`` where that raises anything or returns no key.
     """
-    key = shop.api_key
-    if not callable(key):
-        return key
+    if not callable(shop.api_key):
+        return shop.api_key
     try:
-        return key()
+        key = shop.api_key()
     except Exception as error:  # noqa: BLE001 - raised again
         # Not its text and frames, which may hold the key.
-        name = type(error).__name__
-    raise AuthenticationFailed(f"The function in API_KEY raised {name}; it has to return the key")
+        reason = f"raised {type(error).__name__}; it has to return the key"
+    else:
+        if not problem_of_key(key):
+            return key
+        del key  # reports of errors show each frame's variables
+        reason = "returned no key; it has to return one in printable ASCII without spaces"
+    raise AuthenticationFailed(f"The function in API_KEY {reason}")

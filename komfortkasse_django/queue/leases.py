@@ -50,7 +50,9 @@ class Lease:
         self.row.next_attempt_at = self.due_at
 
 
-def claim(due: RemovedOrderQuerySet, *, at_most: int, seconds: float) -> tuple[list[Lease], bool]:
+def claim(
+    due: RemovedOrderQuerySet, *, at_most: int, seconds: float, newest_first: bool = False
+) -> tuple[list[Lease], bool]:
     """Claim up to ``at_most`` rows of ``due`` for ``seconds``, the longest due first.
 
     Return the leases and whether more rows may be due. Raises ``RuntimeError`` inside a
@@ -63,13 +65,14 @@ def claim(due: RemovedOrderQuerySet, *, at_most: int, seconds: float) -> tuple[l
             f"Database {using!r} is in a transaction that is managed by hand; commit it and switch"
             " autocommit on."
         )
-    candidates = due.order_by("next_attempt_at")[:at_most]
+    due = due.order_by("-next_attempt_at" if newest_first else "next_attempt_at")
+    candidates = due[:at_most]
     seen = None
     if connection.vendor == "mysql":
         # It locks each row that it examines, and may well examine all that are due: no other
         # worker would find any. So the rows are found without locks, and locked by their keys.
         keys = list(candidates.values_list("pk", flat=True))
-        candidates = due.filter(pk__in=keys).order_by("next_attempt_at")
+        candidates = due.filter(pk__in=keys)
         seen = len(keys)
     with transaction.atomic(using, durable=True):
         write_first(using, RemovedOrder)
@@ -115,34 +118,42 @@ def settle(leases: Sequence[Lease], *, using: str, until: float = 0.0) -> list[L
 
 def _settle_alone(lease: Lease, using: str, until: float) -> bool:
     try:
-        return _commit([lease], _SETTLED, using, until)
+        try:
+            is_held = _commit([lease], _SETTLED, using, until)
+        except (DatabaseError, UnicodeError) as error:
+            if not refuses_data(error):
+                raise
+            logger.exception("Order %s: the database refuses a part of the answer", lease.row)
+            _blank_refused(lease, using, until)
+            is_held = _commit([lease], _SETTLED, using, until)
+        return is_held or patiently(lambda: _is_written(lease, using), using=using, until=until)
     except DatabaseUnavailable:
         raise
-    except (DatabaseError, UnicodeError) as error:
-        if refuses_data(error) and _blank_refused(lease, using, until):
-            logger.exception("Order %s: the database refuses a part of the answer", lease.row)
-            return _commit([lease], _SETTLED, using, until)
+    except (DatabaseError, UnicodeError):
         logger.exception("Order %s: the answer cannot be stored; it will be sent again", lease.row)
         return False
 
 
-def _blank_refused(lease: Lease, using: str, until: float) -> bool:
-    """Blank what the database refuses of a row. Return whether that was anything."""
-    blanked = False
+def _is_written(lease: Lease, using: str) -> bool:
+    """Whether the row was written, but the connection broke before the database could say so."""
+    row = lease.row
+    names = ("pk", "attempts", "state", "next_attempt_at", "finished_at")
+    written = {name: getattr(row, name) for name in names}
+    return RemovedOrder.objects.using(using).filter(**written).exists()
+
+
+def _blank_refused(lease: Lease, using: str, until: float) -> None:
+    """Blank what the database refuses of a row."""
     for name in (*_ANSWERED, "last_error"):
         try:
             _commit([lease], [name], using, until, keep=False)
-        except DatabaseUnavailable:
-            raise
-        except (DatabaseError, UnicodeError):
-            blank = get_field(name).get_default()
+        except (DatabaseError, UnicodeError) as error:
+            if not refuses_data(error):
+                raise
+            text = ascii(lease.row.last_error)[1:-1]
             setattr(
-                lease.row,
-                name,
-                ascii(lease.row.last_error)[1:-1] if name == "last_error" else blank,
+                lease.row, name, text if name == "last_error" else get_field(name).get_default()
             )
-            blanked = True
-    return blanked
 
 
 def _commit(

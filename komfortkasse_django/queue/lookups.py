@@ -17,17 +17,19 @@ def look_up(
     shop: Shop,
     numbers: Sequence[str],
     *,
-    using: str,
+    mirror_at: str,
     until: float,
     should_stop: Callable[[], bool],
 ) -> tuple[set[str], dict[str, Exception]]:
-    """Those of ``numbers`` that are alive in the database ``using``, and why others are unclear.
+    """Those of ``numbers`` that are alive in the shop, and why others are unclear.
 
-    ``until`` is a time of the monotonic clock, in seconds. Raises ``DatabaseUnavailable``. What the
-    shop's own code raises is returned.
+    ``mirror_at`` is the database that keeps the mirror, ``until`` a time of the monotonic clock, in
+    seconds. Raises ``DatabaseUnavailable``. What the shop's own code raises is returned. Once
+    ``should_stop`` says so, nothing is certain.
     """
 
     def ask(some: Sequence[str]) -> set[str]:
+        using = orders.database_of(shop, mirror_at=mirror_at)
         return patiently(
             lambda: orders.alive(shop, some, using=using),
             using=using,
@@ -45,6 +47,8 @@ def look_up(
     alive: set[str] = set()
     errors: dict[str, Exception] = {}
     for number in numbers:
+        if should_stop():
+            return alive, {}
         if len(errors) >= _MOST_ERRORS or time.monotonic() > until:
             errors[number] = last_error
             continue

@@ -10,6 +10,8 @@ from django.dispatch import Signal
 from django.utils import timezone
 
 from komfortkasse_django.exceptions import (
+    SHOP_CODE,
+    UNFORESEEN,
     InvalidRequest,
     KomfortkasseError,
     OrderNotFound,
@@ -51,21 +53,18 @@ def store_error(
     An order that Komfortkasse did not know is asked for again after each of ``unknown_retries``, in
     seconds. Asking again never makes that worse: trouble on the way leaves it unknown.
     """
-    if isinstance(error, OrderNotFound):
+    is_refused = isinstance(error, InvalidRequest)
+    if isinstance(error, OrderNotFound) or (is_refused and row.state == State.UNKNOWN):
         _store_unknown(row, unknown_retries)
         return None
-    row.last_error = str(error)
-    if isinstance(error, InvalidRequest) and row.state == State.PENDING:
+    row.error_code = code_of(error)
+    row.last_error = text_of(error)
+    if is_refused:
         row.state = State.FAILED
-        row.error_code = error.code
         row.next_attempt_at = None
         logger.error("Komfortkasse refused to remove order %s: %s", row, error)
         return removal_failed, {"error": error}
-    if isinstance(error, KomfortkasseError):
-        row.error_code = error.code
-    else:
-        row.error_code = "unforeseen"
-        row.last_error = f"Unforeseen {type(error).__name__}: {error}"
+    if not isinstance(error, KomfortkasseError):
         logger.error("Removing order %s failed unexpectedly", row, exc_info=error)
     postpone(row, error.retry_after if isinstance(error, ServiceUnavailable) else None)
     return None
@@ -73,7 +72,7 @@ def store_error(
 
 def store_lookup_error(row: RemovedOrder, error: Exception) -> None:
     """The shop's own code could not say whether an order with this number is alive."""
-    row.error_code = "shop_code"
+    row.error_code = SHOP_CODE
     row.last_error = f"The shop's own code failed: {type(error).__name__}"
     postpone(row)
 
@@ -93,6 +92,18 @@ def postpone(row: RemovedOrder, seconds: float | None = None) -> None:
         # Jitter, or all the rows of an outage would come back in one moment.
         seconds = random.uniform(longest / 2, longest)  # noqa: S311
     row.next_attempt_at = timezone.now() + timedelta(seconds=min(seconds, LONGEST_RETRY))
+
+
+def code_of(error: BaseException) -> str:
+    """The code of an error, as it is stored."""
+    return error.code if isinstance(error, KomfortkasseError) else UNFORESEEN
+
+
+def text_of(error: BaseException) -> str:
+    """What an error says, as it is stored."""
+    if isinstance(error, KomfortkasseError):
+        return str(error)
+    return f"Unforeseen {type(error).__name__}: {error}"
 
 
 def _store_unknown(row: RemovedOrder, retries: Sequence[float]) -> None:

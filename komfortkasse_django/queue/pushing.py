@@ -18,23 +18,17 @@ from queue import Empty, SimpleQueue
 
 from django.db import router
 
-from komfortkasse_django import orders
 from komfortkasse_django.conf import Shop, shops_named
-from komfortkasse_django.database import DatabaseUnavailable, patiently
-from komfortkasse_django.exceptions import AuthenticationFailed, KomfortkasseError
-from komfortkasse_django.models import ALL_UNKNOWN, RemovedOrder
+from komfortkasse_django.database import DatabaseUnavailable
+from komfortkasse_django.exceptions import AuthenticationFailed
+from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.queue.backlog import Backlog
 from komfortkasse_django.queue.breaker import Breaker, is_failure, stops_at_once
 from komfortkasse_django.queue.calls import Call, Calls, Limits
-from komfortkasse_django.queue.leases import Lease, settle
+from komfortkasse_django.queue.leases import Lease
 from komfortkasse_django.queue.lookups import look_up
-from komfortkasse_django.queue.outcomes import (
-    Announcement,
-    finish,
-    store_error,
-    store_lookup_error,
-    store_order,
-)
+from komfortkasse_django.queue.outcomes import Announcement, finish, store_lookup_error, text_of
+from komfortkasse_django.queue.settlement import Settlement
 
 logger = logging.getLogger("komfortkasse_django")
 
@@ -104,16 +98,8 @@ def push(
                     continue
                 stack.callback(calls.end)
                 backlog = Backlog(each, mirror, ids, limits)
-                parts.append(
-                    _ShopPush(
-                        each,
-                        using=mirror,
-                        calls=calls,
-                        backlog=backlog,
-                        result=result,
-                        on_settled=on_settled,
-                    )
-                )
+                settlement = Settlement(each, mirror, backlog, result.states, on_settled)
+                parts.append(_ShopPush(each, mirror, calls, backlog, settlement, result.stopped))
             _drain(parts, answers, limits)
     finally:
         _pushing.reset(token)
@@ -128,25 +114,30 @@ def is_pushing() -> bool:
 def _drain(parts: "Sequence[_ShopPush]", answers: "SimpleQueue[Call]", limits: Limits) -> None:
     """Claim, send and settle, until nothing is due or the limits are reached."""
     while True:
-        for part in parts:
-            part.refill(limits, at_most=-(-limits.rows // len(parts)))
+        share = -(-limits.rows // len(parts)) if parts else 0
+        refilled = [part.refill(at_most=share) for part in parts]
         in_flight = sum(part.calls.in_flight for part in parts)
-        if not in_flight:
+        if not (in_flight or any(refilled)):
             break
         answered: dict[Calls, list[Call]] = defaultdict(list)
-        for call in _wait(answers, in_flight):
+        for call in _wait(answers, in_flight, at_once=any(refilled)):
             answered[call.calls].append(call)
         for part in parts:
             if part.calls in answered:
-                part.settle_answers(answered[part.calls])
+                part.take(answered[part.calls])
     for part in parts:
-        part.warn_if_all_are_unknown()
+        part.settlement.warn_if_all_are_unknown()
+    if limits.ended_by is not None:
+        raise limits.ended_by
 
 
-def _wait(answers: "SimpleQueue[Call]", in_flight: int) -> list[Call]:
-    """Wait for an answer, and a moment for others, to settle them together."""
-    calls = [answers.get()]
-    until = time.monotonic() + _LINGER
+def _wait(answers: "SimpleQueue[Call]", in_flight: int, *, at_once: bool) -> list[Call]:
+    """Wait for an answer, and a moment for others, to settle them together.
+
+    ``at_once`` returns only those that are there.
+    """
+    calls = [] if at_once else [answers.get()]
+    until = time.monotonic() + (0.0 if at_once else _LINGER)
     while len(calls) < in_flight:
         try:
             calls.append(answers.get(timeout=max(0.0, until - time.monotonic())))
@@ -155,84 +146,113 @@ def _wait(answers: "SimpleQueue[Call]", in_flight: int) -> list[Call]:
     return calls
 
 
+@dataclass(eq=False)
 class _ShopPush:
-    """One shop's part of a push: ``refill`` claims and sends, ``settle_answers`` settles.
+    """One shop's part of a push: ``refill`` claims and sends, ``take`` takes the answers.
 
     When the calls fail three times in a row, one row that was never tried before is sent alone: do
     only some orders fail, or all of them? If it fails as well, or there is none, the breaker pauses
     the shop. A shop that was paused is probed in the same way before anything else is sent.
     """
 
-    def __init__(
-        self,
-        shop: Shop,
-        *,
-        using: str,
-        calls: Calls,
-        backlog: Backlog,
-        result: PushResult,
-        on_settled: Callable[[Sequence[RemovedOrder]], None],
-    ) -> None:
-        self.shop = shop
-        self.using = using
-        self.calls = calls
-        self.backlog = backlog
-        self.result = result
-        self.on_settled = on_settled
-        self.breaker = Breaker(shop.alias, using)
-        self.is_probing = False
-        self.was_paused = False
-        self.last_failure: Call | None = None
-        self.unknown = 0
+    shop: Shop
+    using: str
+    calls: Calls
+    backlog: Backlog
+    settlement: Settlement
+    stopped: dict[str, str]
+    """Why shops were left, of all shops."""
+    breaker: Breaker = field(init=False)
+    is_probing: bool = False
+    trouble: BaseException | None = None
+    """The last failure, until a call succeeds."""
+    doubt: BaseException | None = None
+    """The failure that pauses the shop, unless another row fares better."""
+
+    def __post_init__(self) -> None:
+        self.breaker = Breaker(self.shop.alias, self.using, self.backlog.patience)
+
+    @property
+    def is_stopped(self) -> bool:
+        return self.shop.alias in self.stopped
 
     # Claim and send
 
-    def refill(self, limits: Limits, at_most: int) -> None:
-        """Claim up to ``at_most`` rows for the threads before they run out of them."""
+    def refill(self, at_most: int) -> bool:
+        """Claim rows before the threads run out of them. Return whether more can be done at once.
+
+        ``at_most`` is this shop's share of a limit.
+        """
         window = int(_CLAIMS_PER_CALL * self.shop.concurrency)
-        while (
-            self.backlog.has_more
-            and not (self.is_probing or self.calls.is_halted)
-            and self.calls.in_flight <= window // 2
-            and limits.rows > 0
-            and not limits.are_reached()
+        limits = self.calls.limits
+        if self.doubt is not None:
+            self._probe_before_pause(self.doubt)
+        elif (
+            self.is_stopped
+            or self.is_probing
+            or self.calls.is_halted
+            or not self.backlog.has_more
+            or self.calls.in_flight > window // 2
+            or limits.rows <= 0
+            or limits.are_reached()
         ):
+            return False
+        else:
             self.breaker.read()
-            if self.breaker.is_paused:
-                self._stop(f"it is paused: {self.breaker.state.last_error}")
-            elif self.breaker.needs_probe:
+            if self.breaker.state.is_paused() or self.breaker.needs_probe:
                 self._probe_after_pause()
             else:
                 self._send(self.backlog.claim(min(window - self.calls.in_flight, at_most)))
+        return True
+
+    def _probe_before_pause(self, error: BaseException) -> None:
+        """See how a row fares that was never tried: do only some orders fail, or all of them?"""
+        self.doubt = None
+        leases = [] if self.calls.limits.are_reached() else self.backlog.claim_newest()
+        if not leases:
+            self._pause(error)
+            return
+        self.calls.resume()
+        self._send(leases)
+        self.is_probing = bool(self.calls.in_flight)
+        if not (self.is_probing or self.is_stopped):
+            self.doubt = error  # it was not sent; the next one
 
     def _probe_after_pause(self) -> None:
-        leases = self.backlog.claim_fresh() or self.backlog.claim(1)
+        is_paused = self.breaker.state.is_paused()
+        leases = []
+        if not is_paused or self.breaker.tries_new_rows:
+            leases = self.backlog.claim_newer(self.breaker.paused_since)
+        if not (is_paused or leases):
+            leases = self.backlog.claim_one()
         if not leases:
+            if is_paused:
+                self._stop(f"it is paused: {self.breaker.state.last_error}")
             return
-        if not self.breaker.take_probe(self.backlog.lease_seconds):
+        if not self.breaker.take_probe(self.backlog.probe_seconds):
             self.backlog.give_back(leases)
             self._stop("it is paused: another process finds out whether that is over")
             return
-        self.was_paused = True
         self._send(leases)
         self.is_probing = bool(self.calls.in_flight)
         if not self.is_probing:
             self.breaker.release_probe()
 
     def _send(self, leases: list[Lease]) -> None:
-        send_by = self.backlog.send_by()
+        if not leases:
+            return
         try:
-            if leases:
-                self.calls.connect()
+            self.calls.connect()
         except AuthenticationFailed as error:
             self.backlog.give_back(leases)
             self.breaker.count(1, error)
-            self._pause(error, was_fresh=True)
+            self._pause(error)
             return
         except (TypeError, ValueError) as error:
             self.backlog.give_back(leases)
             self._stop(f"its settings are wrong: {error}", logging.ERROR)
             return
+        send_by = self.backlog.send_by
         leases = self._settle_superseded(leases)
         if leases and time.monotonic() > send_by:
             # They come back unsent, and the next claim would come to the same.
@@ -256,142 +276,85 @@ class _ShopPush:
             elif lease.row.order_number in alive:
                 finish(lease.row, State.SUPERSEDED)
                 done[lease] = None
-        self._settle(done)
+        self.settlement.store(done)
         return [lease for lease in leases if lease not in done]
 
     def _look_up(self, numbers: list[str]) -> tuple[set[str], dict[str, Exception]]:
-        if not numbers or self.calls.limits.are_reached():
+        limits = self.calls.limits
+        if not numbers or limits.are_reached():
             return set(), {}  # they come back unsent
-        using = orders.database_of(self.shop, mirror_at=self.using)
         try:
             alive, errors = look_up(
                 self.shop,
                 numbers,
-                using=using,
+                mirror_at=self.using,
                 until=self.backlog.patience(),
-                should_stop=self.calls.limits.are_reached,
+                should_stop=limits.are_reached,
             )
         except DatabaseUnavailable as error:
-            if not self.calls.limits.are_reached():
-                if using == self.using:
-                    raise
+            if not limits.are_reached():
                 # Other shops may have their orders elsewhere.
                 self._stop(f"its orders cannot be looked up: {error}", logging.ERROR)
             return set(), {}
-        if len(errors) == len(numbers) > 1:
+        if len(errors) == len(numbers) and (len(numbers) > 1 or self.breaker.needs_probe):
             # Not every row of a long queue has to pay for a broken filter.
             self._stop(f"The shop's own code failed for {len(errors)} of {len(numbers)} orders")
         return alive, errors
 
-    # Settle
+    # Take answers and decide
 
-    def settle_answers(self, calls: Sequence[Call]) -> None:
-        """Store what the answers mean, announce it, and see how the shop's calls fare."""
-        announcements: dict[Lease, Announcement] = {}
-        not_sent: list[Lease] = []
+    def take(self, calls: Sequence[Call]) -> None:
+        """Store what the answers mean, and see how the shop's calls fare."""
         for call in calls:
             self.calls.in_flight -= 1
             if call.error is not None and not isinstance(call.error, Exception):
-                raise call.error  # such as SystemExit: the process is to end
-            for lease in call.leases:
-                if call.order is not None:
-                    announcements[lease] = store_order(lease.row, call.order)
-                elif call.error is not None:
-                    retries = self.shop.unknown_retries
-                    announcements[lease] = store_error(lease.row, call.error, retries)
-                else:
-                    not_sent.append(lease)
+                self.calls.limits.end(call.error)
         try:
-            patiently(
-                lambda: self._tell_breaker(calls), using=self.using, until=self.backlog.patience()
-            )
+            self.settlement.store_answers(calls)
         finally:
-            self.backlog.give_back(not_sent)
-            self._settle(announcements)
+            self._tell_breaker(calls)
         if not self.calls.in_flight and (self.is_probing or self.calls.is_halted):
-            self._go_on_or_pause()
+            self._decide()
 
     def _tell_breaker(self, calls: Sequence[Call]) -> None:
         """Count the failures in a row; an answer clears them."""
         failures = 0
         for call in calls:
+            keeps_trouble = self.trouble is not None and stops_at_once(self.trouble)
             if is_failure(call.error):
                 failures += 1
-                self.last_failure = call
-            elif call.order is not None or isinstance(call.error, KomfortkasseError):
+                self.trouble = self.trouble if keeps_trouble else call.error
+            elif call.is_answered:
                 failures = 0
                 self.breaker.close()
-                if self.last_failure and not stops_at_once(self.last_failure.error):
-                    self.last_failure = None
-        if failures and self.last_failure and self.last_failure.error:
-            self.breaker.count(failures, self.last_failure.error)
+                self.trouble = self.trouble if keeps_trouble else None
+        if failures and self.trouble is not None:
+            self.breaker.count(failures, self.trouble)
+        if self.breaker.needs_probe:
+            self.calls.halt()
 
-    def _go_on_or_pause(self) -> None:
-        """Decide after the last answer of calls that were halted, or of a probe."""
+    def _decide(self) -> None:
+        """Go on, doubt or pause, after the last answer of calls that were halted, or of a probe."""
         was_probing, self.is_probing = self.is_probing, False
-        failure, self.last_failure = self.last_failure, None
-        if self.shop.alias in self.result.stopped:
+        trouble, self.trouble = self.trouble, None
+        if trouble is None and was_probing and self.breaker.needs_probe:
+            self.breaker.release_probe()  # the call was not made
+        if self.is_stopped:
             return
-        if failure is None or failure.error is None:
-            if was_probing and self.breaker.needs_probe:
-                self.breaker.release_probe()  # the call was not made
-            self.was_paused = False
+        if trouble is None:
             self.backlog.prefer_fresh()
             self.calls.resume()
-            return
-        if not was_probing and not stops_at_once(failure.error):
-            while leases := self.backlog.claim_fresh():
-                self.calls.resume()
-                self._send(leases)
-                self.is_probing = bool(self.calls.in_flight)
-                if self.is_probing or self.shop.alias in self.result.stopped:
-                    return
-        self._pause(failure.error, was_fresh=failure.was_fresh)
+        elif was_probing or stops_at_once(trouble):
+            self._pause(trouble)
+        else:
+            self.doubt = trouble
 
-    def _pause(self, error: BaseException, *, was_fresh: bool) -> None:
-        self.breaker.pause(error, is_probe=self.was_paused, was_fresh=was_fresh)
-        self._stop(str(error))
+    def _pause(self, error: BaseException) -> None:
+        self.breaker.pause(error)
+        self._stop(text_of(error))
 
     def _stop(self, reason: str, level: int = logging.DEBUG) -> None:
         """Leave the shop alone for the rest of this push."""
-        self.backlog.has_more = False
         self.calls.halt()
-        self.result.stopped.setdefault(self.shop.alias, reason)
+        self.stopped.setdefault(self.shop.alias, reason)
         logger.log(level, "Shop %r is left alone in this run: %s", self.shop.alias, reason)
-
-    def _settle(self, announcements: dict[Lease, Announcement]) -> None:
-        until = self.backlog.patience()
-        held = settle(list(announcements), using=self.using, until=until)
-        self.result.states.update(lease.row.state for lease in held)
-        self.unknown += sum(lease.row.state == State.UNKNOWN for lease in held)
-        announced = set()
-        for lease in held:
-            announcement = announcements[lease]
-            # Rows with the same number are one removal.
-            if announcement and lease.row.order_number not in announced:
-                announced.add(lease.row.order_number)
-                signal, arguments = announcement
-                try:
-                    signal.send_robust(RemovedOrder, removed_order=lease.row, **arguments)
-                except Exception:
-                    # Django fails to report a failed receiver that has no __qualname__.
-                    logger.exception("Order %s: a receiver failed", lease.row)
-        self.on_settled([lease.row for lease in held])
-
-    def warn_if_all_are_unknown(self) -> None:
-        """Log once that Komfortkasse knows none of the orders."""
-        if not self.unknown:
-            return
-        rows = RemovedOrder.objects.using(self.using).filter(
-            shop=self.shop.alias, state__in=RemovedOrder.FINISHED, finished_at__isnull=False
-        )
-        states = rows.order_by("-finished_at").values_list("state", flat=True)
-        latest = list(states[: ALL_UNKNOWN + self.unknown])
-        were_known = latest[self.unknown :].count(State.UNKNOWN) < ALL_UNKNOWN
-        if latest[:ALL_UNKNOWN] == [State.UNKNOWN] * ALL_UNKNOWN and were_known:
-            logger.error(
-                "Shop %r: Komfortkasse knew none of the last %d orders. Check that ORDER_NUMBER,"
-                " API_KEY and API_URL are those of this shop.",
-                self.shop.alias,
-                ALL_UNKNOWN,
-            )

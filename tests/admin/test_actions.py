@@ -165,7 +165,7 @@ class TestTryAgain:
         assert message(done) == ("warning", "Komfortkasse: 1 is still to be sent.")
 
     def test_finished_ones_are_left_alone(self, staff, make, komfortkasse):
-        rows = [make(state=state) for state in ("removed", "unknown", "superseded")]
+        rows = [make(state=state) for state in ("removed", "superseded")]
 
         done = self.post(staff, *rows)
 
@@ -176,6 +176,19 @@ class TestTryAgain:
             assert "Try again" not in text(staff.get(url("change", row)))
             staff.post(url("try_again", row))
         assert komfortkasse.numbers == []
+
+    @pytest.mark.parametrize("is_asked_for_again", [True, False])
+    def test_an_unknown_one(self, staff, make, komfortkasse, is_asked_for_again):
+        row = make(state="unknown", next_attempt_at=None, finished_at=ahead())
+        if is_asked_for_again:
+            row.next_attempt_at = ahead(hours=1)
+            row.save()
+
+        assert "Try again" in text(staff.get(url("change", row)))
+        done = self.post(staff, row)
+
+        assert message(done) == ("success", "Komfortkasse: 1 removed.")
+        assert komfortkasse.numbers == [row.order_number]
 
     def test_only_the_selected_ones(self, staff, make, komfortkasse):
         row = make(order_number="1001", state="failed")

@@ -38,13 +38,12 @@ from tests.shop.models import Event, Order
 from tests.support.examples import examples
 from tests.support.komfortkasse import Komfortkasse, error, order_json
 
-HOUR = timedelta(hours=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 LEASE = timedelta(seconds=60)
 PAUSES = {"pause": timedelta(minutes=10), "long pause": timedelta(hours=5)}
 
 FINAL = {"removed": "removed", "unknown": "unknown", "refused": "failed"}
-"""What an answer makes of a row; any other leaves it pending."""
-SERVICE_FAILURES = {"down", "late", "unreachable"}
+"""What an answer makes of a row; any other is a failure, and leaves it as it is."""
 ANSWERS = {
     "unknown": error(404),
     "refused": error(400, "Order is locked"),
@@ -91,8 +90,42 @@ weathers = st.builds(
     Weather,
     answers=answers,
     call=st.sampled_from([*[None] * 18, 0, 1, 2]),
-    statement=st.sampled_from([*[None] * 60, *range(15)]),
+    statement=st.sampled_from([*[None] * 60, *range(25)]),
 )
+
+
+@dataclass(frozen=True)
+class Brakes:
+    """What the calls of a push make of a shop's breaker."""
+
+    failures: int
+    pause: timedelta | None = None
+    """For how long the shop is paused now, if it is."""
+    is_doubted: bool = False
+    """Whether the shop is paused next, unless a row that was never tried fares better."""
+
+    @classmethod
+    def after(cls, failures: int, moods: list[str]) -> "Brakes":
+        """``failures`` is how many in a row there were before. Nothing is called in a pause."""
+        now = cls(failures)
+        is_probe = failures >= 3
+        for mood in moods:
+            assert now.pause is None
+            if mood in FINAL:
+                now = cls(0)
+            elif is_probe:
+                pause = min(15 * 2 ** (now.failures - 2), 300)
+                now = cls(now.failures + 1, timedelta(seconds=pause))
+            elif mood in {"wrong key", *PAUSES} or now.is_doubted:
+                now = cls(3, timedelta(seconds=15))
+            else:
+                now = cls(now.failures + 1, is_doubted=now.failures == 2)
+            if mood in PAUSES and min(PAUSES[mood], HOUR) > now.pause:
+                now = cls(3, min(PAUSES[mood], HOUR))
+            is_probe = False
+        return now
+
+
 numbers = st.sampled_from(["1001", "1002", "1003", "Ä/2 %", " ", None])
 which = st.integers(0, 20)
 some = st.sets(which, min_size=1, max_size=4)
@@ -153,7 +186,7 @@ class Shop(RuleBasedStateMachine):
         self.asked: list[tuple[str, str]] = []
         """Order number and requested_via of what the step asks for."""
         self.is_unfinished = False
-        """Whether something is pending or failed."""
+        """Whether something is left to be sent, or can be tried again."""
         self.budget = 0
         self.stack = ExitStack()
         requests_mock = responses.RequestsMock(assert_all_requests_are_fired=False)
@@ -249,7 +282,7 @@ class Shop(RuleBasedStateMachine):
         """Take a step, and check what it did to the orders, the mirror and Komfortkasse."""
         before, orders = rows(), dict(self.orders)
         started = self.now
-        silent = silent_until()
+        brakes = ShopState.objects.first() or ShopState()
         self.asked = []
         is_killed = self.survive(name, arguments, weather)
 
@@ -262,20 +295,23 @@ class Shop(RuleBasedStateMachine):
             assert is_killed
             assert (now_there, recorded) == (orders, Counter())
             self.orders, self.asked = orders, []
-        self.is_unfinished = any(row.state in {"pending", "failed"} for row in after.values())
+        self.is_unfinished = any(
+            row.next_attempt_at or row.state == "failed" for row in after.values()
+        )
 
         may_be_sent = set(before) if pushes else set(new) if self.budget else set()
         due = {
             key
             for key in may_be_sent
             if key in new or is_due(before[key], started)
-            if silent is None or silent < started
+            if may_be_called(brakes, started)
         }
         for key, row in before.items():
             if key not in due and key in after:
                 assert contents(after[key]) == contents(row)
         self.check_answers(due, before, after, is_killed=is_killed)
-        self.check_pause(silent, started)
+        if not is_killed:
+            self.check_brakes(brakes, started, [row for row in after.values() if row.pk in due])
 
     def survive(self, name: str, arguments, weather: Weather) -> bool:
         """Take the step; return whether the process was killed meanwhile."""
@@ -311,54 +347,65 @@ class Shop(RuleBasedStateMachine):
     ) -> None:
         heard = self.komfortkasse.heard
         in_use = {entry.number for entry in self.orders.values()}
-        outdated = {
-            key
-            for key in due
-            if after[key].requested_via == "delete" and after[key].order_number in in_use
-        }
-        results: Counter[tuple[str, str]] = Counter()
-        is_waiting = False
+        tried: dict[int, tuple[str, str]] = {}
+        """What each row that was sent was and has become."""
         for key in due:
             row = after[key]
+            was = before[key].state if key in before else "pending"
             attempts = row.attempts - (before[key].attempts if key in before else 0)
+            is_outdated = row.requested_via == "delete" and row.order_number in in_use
             assert attempts in {0, 1}
             event(row.state)
+            # Never stuck.
             if row.state == "pending":
-                # Never stuck.
                 assert row.next_attempt_at <= self.now + (HOUR if row.last_error else LEASE)
+            elif row.state == "unknown":
+                assert row.next_attempt_at is None or row.next_attempt_at <= self.now + DAY
             else:
                 assert row.next_attempt_at is None
-                assert attempts == 1
-                assert (key in outdated) == (row.state == "superseded")
-            if row.state not in {"pending", "superseded"}:
-                results[row.order_number, row.state] += 1
-            elif row.state == "pending" and attempts and not is_killed:
-                assert key not in outdated
-                assert row.last_error
-                results[row.order_number, "pending"] += 1
-            elif row.state == "pending" and not is_killed:
-                assert is_due(row, self.now)
-                is_waiting = True
+            if row.state == "superseded":
+                assert is_outdated
+                assert attempts
+            elif not attempts:
+                assert row.state == was
+                assert is_due(row, self.now) or is_killed
+            elif is_killed and row.state == was:
+                pass  # its lease ends, or it was settled
+            else:
+                assert not is_outdated
+                tried[key] = was, row.state
 
-        # Once for each removal, at most.
+        # All rows of a number that are claimed together are sent once.
         called = Counter(number for number, _mood in heard)
-        assert called <= Counter(after[key].order_number for key in due - outdated)
-        meanings = Counter((number, FINAL.get(mood, "pending")) for number, mood in heard)
-        if is_killed:
-            assert results <= meanings
-            return
-        assert results == meanings
-        # Nothing that is due is left behind, unless Komfortkasse is not to be called any more.
-        moods = [mood for _number, mood in heard]
-        assert is_to_be_left_alone(moods) or not is_waiting
-        assert not is_to_be_left_alone(moods[:-1])
+        assert called <= Counter(after[key].order_number for key in due)
+        for key, (was, state) in tried.items():
+            moods = {mood for number, mood in heard if number == after[key].order_number}
+            assert state in {meaning(mood, was) for mood in moods}
+        for number, mood in [] if is_killed else heard:
+            assert any(
+                after[key].order_number == number and state == meaning(mood, was)
+                for key, (was, state) in tried.items()
+            )
 
-    def check_pause(self, silent: datetime | None, started: datetime) -> None:
-        pauses = [PAUSES[mood] for _number, mood in self.komfortkasse.heard if mood in PAUSES]
-        until = silent_until()
-        if until != silent:
-            [seconds] = pauses
-            assert started < until - min(seconds, HOUR) <= self.now
+    def check_brakes(self, before: ShopState, started: datetime, due: list[RemovedOrder]) -> None:
+        """Was Komfortkasse left alone when it had to be, and only then?"""
+        moods = [mood for _number, mood in self.komfortkasse.heard]
+        expected = Brakes.after(before.failures, moods)
+        now = ShopState.objects.first() or ShopState()
+        waiting = [row for row in due if is_due(row, self.now)]
+        if expected.is_doubted and now.failures == 3 and now.paused_until:
+            # There was no row left that had never been tried, or the push could not tell.
+            assert not [row for row in waiting if row.attempts == 0]
+            expected = Brakes(3, timedelta(seconds=15))
+        assert now.failures == expected.failures
+        assert (now.failing_since is None) == (now.failures == 0)
+        assert (now.last_error == "") == (now.failures == 0)
+        if expected.pause:
+            assert started < now.paused_until - expected.pause <= self.now
+            event(f"paused for {expected.pause}")
+        else:
+            assert not expected.is_doubted
+            assert not waiting or is_paused(before, started)
 
     # The steps
 
@@ -423,7 +470,7 @@ class Shop(RuleBasedStateMachine):
         before = rows()
         RemovedOrder.objects.filter(order_number=number).retry()
         for key, row in rows().items():
-            if row.order_number == number and before[key].state in {"pending", "failed"}:
+            if row.order_number == number and before[key].state in RemovedOrder.RETRIABLE:
                 assert row.state == "pending"
                 assert is_due(row, self.now)
             else:
@@ -437,7 +484,7 @@ class Shop(RuleBasedStateMachine):
         kept = {
             key: contents(row)
             for key, row in before.items()
-            if row.state in {"pending", "failed"} or row.finished_at >= old
+            if row.state in {"pending", "failed"} or row.next_attempt_at or row.finished_at >= old
         }
         assert {key: contents(row) for key, row in rows().items()} == kept
 
@@ -461,8 +508,19 @@ def is_due(row: RemovedOrder, now: datetime) -> bool:
     return row.next_attempt_at is not None and row.next_attempt_at <= now
 
 
-def silent_until() -> datetime | None:
-    return ShopState.objects.values_list("paused_until", flat=True).first()
+def is_paused(shop: ShopState, now: datetime) -> bool:
+    return shop.paused_until is not None and shop.paused_until > now
+
+
+def may_be_called(shop: ShopState, now: datetime) -> bool:
+    """Whether the shop is not paused, or for so long that new rows are tried after a minute."""
+    return not is_paused(shop, now) or shop.failures >= 6
+
+
+def meaning(mood: str, was: str) -> str:
+    """What an answer makes of a row. Asking again makes none worse that is unknown."""
+    state = FINAL.get(mood, was)
+    return was if (was, state) == ("unknown", "failed") else state
 
 
 def stored_orders() -> dict[int, Entry]:
@@ -470,15 +528,6 @@ def stored_orders() -> dict[int, Entry]:
         order.pk: Entry(order.number, order.event_id, order.replaces_id)
         for order in Order.objects.all()
     }
-
-
-def is_to_be_left_alone(moods: list[str]) -> bool:
-    in_a_row = 0
-    for mood in moods:
-        in_a_row = in_a_row + 1 if mood in SERVICE_FAILURES else 0
-        if mood in {"wrong key", *PAUSES} or in_a_row == 3:
-            return True
-    return False
 
 
 @pytest.mark.django_db(transaction=True)

@@ -109,4 +109,5 @@ def test_only_these_columns_exist():
         "next_attempt_at",
         "created_at",
         "finished_at",
+        "alive_again_at",
     }

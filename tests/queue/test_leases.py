@@ -3,6 +3,7 @@
 import sqlite3
 import time
 from datetime import timedelta
+from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
@@ -159,26 +160,102 @@ def test_a_connection_that_broke_is_opened_again(held, obstacles, monkeypatch):
     assert closed == ["closed"]
 
 
-def test_an_answer_that_cannot_be_stored_is_left_blank(held, obstacles, caplog):
-    # All together, then the first one alone: what it holds is the obstacle.
-    obstacles += [DataError("no such character"), DataError("no such character")]
+@pytest.fixture
+def refuse(monkeypatch):
+    """Have the database refuse what order 1001 holds in some columns."""
+
+    def refuse(*refused, error):
+        write = leases._write
+        row = RemovedOrder.objects.get(order_number="1001")
+
+        def writing(some, names, using):
+            for lease in some:
+                if lease.row.pk == row.pk and any(
+                    getattr(lease.row, name) not in {None, "", "\\xe4"}
+                    for name in refused
+                    if name in names
+                ):
+                    raise error
+            return write(some, names, using)
+
+        monkeypatch.setattr(leases, "_write", writing)
+
+    return refuse
+
+
+@pytest.mark.parametrize("refused", ["reference_number", "amount", "last_error"])
+def test_only_what_the_database_refuses_is_left_blank(held, refuse, caplog, refused):
+    answer = {
+        "reference_number": "K1234A",
+        "payment_status": "PAID",
+        "currency": "EUR",
+        "amount": Decimal("22.38"),
+        "amount_paid": Decimal("10.00"),
+        "last_error": "ä",
+    }
+    for lease in held:
+        for name, value in answer.items():
+            setattr(lease.row, name, value)
+    refuse(refused, error=DataError("cannot be stored"))
 
     assert leases.settle(held, using="default") == held
 
-    rows = RemovedOrder.objects.order_by("order_number")
     assert states() == ["removed", "removed"]
-    assert [row.reference_number for row in rows] == ["", "K1234A"]
-    assert [row.last_error for row in rows] == ["\\xe4", "ä"]
-    assert "Order 1001: Komfortkasse's answer cannot be stored" in caplog.text
+    first, second = RemovedOrder.objects.order_by("order_number").values(*answer)
+    blank = {"reference_number": "", "amount": None, "last_error": "\\xe4"}
+    assert first == {**answer, refused: blank[refused]}
+    assert second == answer
+    assert caplog.messages == ["Order 1001: the database refuses a part of the answer"]
 
 
-def test_a_row_that_cannot_be_stored_at_all_holds_up_no_other(held, obstacles, caplog):
-    obstacles += [DataError("no"), DataError("no"), IntegrityError("no")]
+@pytest.mark.parametrize(
+    "error", [IntegrityError("no"), DataError("no"), UnicodeEncodeError("utf-8", "ä", 0, 1, "no")]
+)
+def test_a_row_that_cannot_be_stored_at_all_holds_up_no_other(held, refuse, caplog, error):
+    refuse("state", "reference_number", error=error)
 
     assert leases.settle(held, using="default") == held[1:]
 
     assert states() == ["pending", "removed"]
-    assert "Order 1001: nothing can be stored; it will be sent again" in caplog.text
+    assert "Order 1001: the answer cannot be stored; it will be sent again" in caplog.text
+
+
+def test_a_database_that_fails_while_the_refused_part_is_looked_for(held, obstacles, caplog):
+    obstacles += [DataError("no"), DataError("no"), IntegrityError("no")]
+
+    assert leases.settle(held, using="default") == held[1:]
+
+    assert held[0].row.reference_number == "K1234A"
+    assert states() == ["pending", "removed"]
+    assert "it will be sent again" in caplog.text
+
+
+@pytest.mark.parametrize("state", ["removed", "failed", "pending"])
+def test_a_commit_whose_confirmation_was_lost_is_none_that_failed(held, monkeypatch, state):
+    """The answer is stored, so it has to be announced."""
+    for lease in held:
+        lease.row.state = state
+        lease.row.finished_at = timezone.now() if state == "removed" else None
+        if state == "pending":
+            lease.row.next_attempt_at = timezone.now() + timedelta(minutes=1)
+    write, lost = transaction.Atomic.__exit__, []
+
+    def lose(self, *args):
+        write(self, *args)
+        if not lost:
+            lost.append(None)
+            connection.close()
+            raise OperationalError("server closed the connection unexpectedly")
+
+    if connection.vendor == "sqlite":
+        monkeypatch.setattr(connection, "close", lambda: None)  # it would be another database
+        monkeypatch.setattr(database, "_will_pass", lambda *args: True)
+    monkeypatch.setattr(transaction.Atomic, "__exit__", lose)
+
+    assert leases.settle(held, using="default", until=time.monotonic() + 5) == held
+
+    assert lost
+    assert states() == [state, state]
 
 
 @pytest.mark.parametrize("before", [1, 2])

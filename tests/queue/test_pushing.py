@@ -18,7 +18,7 @@ from komfortkasse_django.api.reading import read_order
 from komfortkasse_django.client import Client
 from komfortkasse_django.exceptions import AuthenticationFailed, InvalidRequest, OrderNotFound
 from komfortkasse_django.models import RemovedOrder, ShopState
-from komfortkasse_django.queue import leases, pushing
+from komfortkasse_django.queue import backlog, breaker, calls, leases, pushing, settlement
 from komfortkasse_django.queue.pushing import push
 from komfortkasse_django.removals import record
 from komfortkasse_django.schema import Order as OrderJSON
@@ -34,6 +34,12 @@ HOUR = timedelta(hours=1)
 
 def row(number: str = "1001") -> RemovedOrder:
     return RemovedOrder.objects.get(order_number=number)
+
+
+def untried() -> int:
+    """How many rows wait for their first attempt, whether their shop is paused or not."""
+    waiting = RemovedOrder.objects.pending().filter(next_attempt_at__lte=timezone.now())
+    return waiting.filter(attempts=0).count()
 
 
 def seconds_until(row: RemovedOrder) -> float:
@@ -127,7 +133,7 @@ class TestOutcome:
 
         assert push().states == {"unknown": 1}
 
-        assert (row().state, row().last_error, row().next_attempt_at) == ("unknown", "", None)
+        assert (row().state, row().last_error) == ("unknown", "")
         assert row().finished_at is not None
         assert announced == []
 
@@ -164,7 +170,7 @@ class TestOutcome:
         assert {(other.state, other.attempts, other.last_error) for other in others} == {
             ("pending", 0, "")
         }
-        assert RemovedOrder.objects.due().count() == 19
+        assert untried() == 19
         assert [record.levelname for record in caplog.records] == ["ERROR"]
 
     def test_wrong_key_is_logged_once_by_all_threads(self, configure, caplog, monkeypatch):
@@ -229,7 +235,7 @@ class TestOutcome:
 
         assert push().states == {"pending": 1, "removed": 1}
 
-        assert row().last_error == "Unexpected ZeroDivisionError: by the client"
+        assert row().last_error == "Unforeseen ZeroDivisionError: by the client"
         assert "order 1001 " in caplog.text
         assert "ZeroDivisionError" in caplog.text
 
@@ -389,7 +395,7 @@ class TestRetryAfter:
 
         def happen(execute, sql, *others):
             result = execute(sql, *others)
-            if sql.startswith("UPDATE") and "retryafter" in sql and not happened:
+            if sql.startswith("UPDATE") and "shopstate" in sql and not happened:
                 happened.append(meanwhile)
                 if meanwhile == "locked":
                     error = OperationalError()
@@ -402,7 +408,8 @@ class TestRetryAfter:
             assert push().states == {"pending": 1}
 
         assert happened == [meanwhile]
-        assert ShopState.objects.get().paused_until > timezone.now() + timedelta(seconds=50)
+        least = timedelta(seconds=50) if meanwhile == "locked" else timedelta(minutes=59)
+        assert ShopState.objects.get().paused_until > timezone.now() + least
 
 
 class TestBackoff:
@@ -412,6 +419,7 @@ class TestBackoff:
         longest = []
         for attempts in (0, 1, 2, 5, 6, 50, 100_000):
             RemovedOrder.objects.update(attempts=attempts, next_attempt_at=timezone.now())
+            ShopState.objects.all().delete()
             push()
             longest.append(seconds_until(row()))
             assert row().state == "pending"
@@ -422,7 +430,8 @@ class TestBackoff:
         )
 
     def test_has_jitter(self, komfortkasse, configure, monkeypatch):
-        monkeypatch.setattr(pushing, "STOP_AFTER", 1000)
+        monkeypatch.setattr(calls, "STOP_AFTER", 1000)
+        monkeypatch.setattr(breaker, "STOP_AFTER", 1000)
         due(*numbers(20))
         komfortkasse.answer = error(500)
 
@@ -443,21 +452,22 @@ class TestOutage:
         assert 3 <= len(komfortkasse.numbers) <= 3 + 4 * 2
         assert RemovedOrder.objects.filter(attempts=0).count() == 100 - len(komfortkasse.numbers)
         assert result.states == {"pending": len(komfortkasse.numbers)}
-        assert RemovedOrder.objects.due().count() == 100 - len(komfortkasse.numbers)
+        assert untried() == 100 - len(komfortkasse.numbers)
         assert [record.levelname for record in caplog.records] == ["WARNING"]
 
     def test_is_three_failures_one_after_the_other(self, komfortkasse, configure, caplog):
         configure(CONCURRENCY=1)
-        due("1001", "1002", "1003", "1004")
+        due("1001", "1002", "1003", "1004", "1005", "1006")
         komfortkasse.answer = error(500, "Out of order")
 
         result = push()
 
-        assert komfortkasse.numbers == ["1001", "1002", "1003"]
+        # The newest one tells whether only the others fail.
+        assert komfortkasse.numbers == ["1001", "1002", "1003", "1006"]
         assert list(result.stopped) == ["default"]
         assert "Out of order" in result.stopped["default"]
         [record] = caplog.records
-        assert "'default' is left alone" in record.getMessage()
+        assert "'default' is paused for 15 s" in record.getMessage()
         assert "Out of order" in record.getMessage()
 
     def test_is_consecutive(self, komfortkasse, configure):
@@ -524,7 +534,7 @@ class TestLease:
             RemovedOrder.objects.update(state="unknown", next_attempt_at=None)
             return leases.settle(held, **kwargs)
 
-        monkeypatch.setattr(pushing, "settle", settle)
+        monkeypatch.setattr(settlement, "settle", settle)
         result = push()
 
         assert result.total == 0
@@ -536,18 +546,19 @@ class TestLease:
         configure(DEADLINE=7)
         due("1001")
         leased, begun = [], []
-        claim, call = leases.claim, pushing.Run._call
+        claim, start = leases.claim, calls.Calls.start
 
-        def claiming(queryset, *, at_most, seconds):
+        def claiming(queryset, *, seconds, **kwargs):
             leased.append(time.monotonic() + seconds)
-            return claim(queryset, at_most=at_most, seconds=seconds)
+            time.sleep(0.01)  # which is not to be counted twice
+            return claim(queryset, seconds=seconds, **kwargs)
 
-        def calling(self, client, number, send_by):
-            begun.append(send_by)
-            return call(self, client, number, send_by)
+        def starting(self, call):
+            begun.append(call.send_by)
+            start(self, call)
 
-        monkeypatch.setattr(pushing, "claim", claiming)
-        monkeypatch.setattr(pushing.Run, "_call", calling)
+        monkeypatch.setattr(backlog, "claim", claiming)
+        monkeypatch.setattr(calls.Calls, "start", starting)
         push()
 
         assert komfortkasse.numbers == ["1001"]
@@ -583,7 +594,7 @@ class TestLease:
 
     def test_is_given_back_when_its_time_is_short(self, komfortkasse, monkeypatch):
         due("1001")
-        monkeypatch.setattr(pushing, "_LEASE_CALLS", 1)  # no time to wait for a thread
+        monkeypatch.setattr(backlog, "_LEASE_CALLS", 1)  # no time to wait for a thread
         monkeypatch.setattr(pushing.time, "monotonic", iter(range(1000)).__next__)
         answers = iter([False, False, True])
 
@@ -703,14 +714,24 @@ class TestWorker:
         with pytest.raises(ValueError, match="no shop 'gone'; it has: 'a', 'b', 'off'"):
             push(shop="gone")
 
-    def test_takes_turns_between_shops(self, komfortkasse, configure, monkeypatch):
-        monkeypatch.setattr("komfortkasse_django.queue.pushing._ROUND", 10)
-        configure(aliases={"a": {}, "b": {}})
-        due(*(f"a{number}" for number in range(30)), shop="a")
+    def test_serves_all_shops_side_by_side(self, configure, monkeypatch):
+        configure(aliases={"a": {"CONCURRENCY": 2}, "b": {}})
+        due(*(f"a{number}" for number in range(300)), shop="a")
         due("b", shop="b")
+        asked, b_is_sent = [], threading.Event()
 
-        assert push().states == {"removed": 31}
-        assert komfortkasse.numbers.index("b") == 10
+        def remove_order(self, number, deadline):
+            asked.append(number)
+            if number == "b":
+                b_is_sent.set()
+            elif not b_is_sent.wait(10):
+                raise AssertionError("b waits for a")
+            return read_order(json.dumps(order_json(number)))
+
+        monkeypatch.setattr(Client, "remove_order", remove_order)
+
+        assert push().states == {"removed": 301}
+        assert asked.index("b") <= 2
 
     @pytest.mark.parametrize(
         "options", [{"API_KEY": ""}, {"DEADLINE": 0}, {"CONCURRENCY": 0}, {"API_KEY": "a\nb"}]

@@ -219,7 +219,7 @@ def test_logs_to_standard_error(project, pending):
     written = project.sh("python manage.py komfortkasse_push -v 0 2>&1 >/dev/null")
 
     assert written == (
-        "Shop 'default' is left alone in this run:"
+        "Shop 'default' is paused for 15 s:"
         " Komfortkasse does not accept the API key (HTTP 401: No)\n"
     )
 

@@ -1,0 +1,96 @@
+"""What became of the rows of one shop in a push: stored, announced and counted."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from komfortkasse_django.conf import Shop
+from komfortkasse_django.models import ALL_UNKNOWN, RemovedOrder
+from komfortkasse_django.queue.backlog import LEASE_MARGIN, Backlog
+from komfortkasse_django.queue.calls import Call
+from komfortkasse_django.queue.leases import Lease, settle
+from komfortkasse_django.queue.outcomes import Announcement, store_error, store_order
+
+logger = logging.getLogger("komfortkasse_django")
+
+State = RemovedOrder.State
+
+
+class Settlement:
+    """Stores what became of the rows of one shop. ``states`` counts them, for all shops."""
+
+    def __init__(
+        self,
+        shop: Shop,
+        using: str,
+        backlog: Backlog,
+        states: Counter[str],
+        on_settled: Callable[[Sequence[RemovedOrder]], None],
+    ) -> None:
+        self._shop = shop
+        self._using = using
+        self._backlog = backlog
+        self._states = states
+        self._on_settled = on_settled
+        self._newly_unknown: set[Lease] = set()
+
+    def store_answers(self, calls: Sequence[Call]) -> None:
+        """Store what the answers mean; rows that were not sent are due again."""
+        announcements: dict[Lease, Announcement] = {}
+        not_sent: list[Lease] = []
+        for call in calls:
+            for lease in call.leases:
+                was_unknown = lease.row.state == State.UNKNOWN
+                if call.order is not None:
+                    announcements[lease] = store_order(lease.row, call.order)
+                elif isinstance(call.error, Exception):
+                    retries = self._shop.unknown_retries
+                    announcements[lease] = store_error(lease.row, call.error, retries)
+                elif call.error is None:
+                    not_sent.append(lease)
+                if lease.row.state == State.UNKNOWN and not was_unknown:
+                    self._newly_unknown.add(lease)
+        try:
+            self.store(announcements)
+        finally:
+            self._backlog.give_back(not_sent)
+
+    def store(self, announcements: dict[Lease, Announcement]) -> None:
+        """Write the rows back, and announce those that are still held."""
+        # Beyond any budget: what Komfortkasse said, it may not say again.
+        held = settle(list(announcements), using=self._using, until=time.monotonic() + LEASE_MARGIN)
+        self._newly_unknown -= announcements.keys() - set(held)
+        self._states.update(lease.row.state for lease in held)
+        announced = set()
+        for lease in held:
+            announcement = announcements[lease]
+            # Rows with the same number are one removal.
+            if announcement and lease.row.order_number not in announced:
+                announced.add(lease.row.order_number)
+                signal, arguments = announcement
+                try:
+                    signal.send_robust(RemovedOrder, removed_order=lease.row, **arguments)
+                except Exception:
+                    # Django fails to report a failed receiver that has no __qualname__.
+                    logger.exception("Order %s: a receiver failed", lease.row)
+        self._on_settled([lease.row for lease in held])
+
+    def warn_if_all_are_unknown(self) -> None:
+        """Log once that Komfortkasse knows none of the orders."""
+        new = len(self._newly_unknown)
+        if not new:
+            return
+        rows = RemovedOrder.objects.using(self._using).filter(
+            shop=self._shop.alias, state__in=RemovedOrder.FINISHED, finished_at__isnull=False
+        )
+        states = rows.order_by("-finished_at").values_list("state", flat=True)
+        latest = list(states[: ALL_UNKNOWN + new])
+        were_known = latest[new:].count(State.UNKNOWN) < ALL_UNKNOWN
+        if latest[:ALL_UNKNOWN] == [State.UNKNOWN] * ALL_UNKNOWN and were_known:
+            logger.error(
+                "Shop %r: Komfortkasse knew none of the last %d orders. Check that ORDER_NUMBER,"
+                " API_KEY and API_URL are those of this shop.",
+                self._shop.alias,
+                ALL_UNKNOWN,
+            )
