@@ -1,0 +1,161 @@
+"""Orders that Komfortkasse chokes on do not hold up the others."""
+
+import json
+import random
+
+import pytest
+import requests
+from django.utils import timezone
+
+from komfortkasse_django.models import RemovedOrder, ShopState
+from komfortkasse_django.queue.pushing import push
+from tests.shop.models import Order
+from tests.support.komfortkasse import error, order_json
+from tests.support.mirror import due, numbers, states
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+BAD = [f"bad-{number}" for number in range(300)]
+GOOD = [f"good-{number}" for number in range(50)]
+
+POISON = {
+    "out of order": error(500),
+    "late": requests.Timeout("slow"),
+    "another order": (200, {}, json.dumps(order_json("another"))),
+}
+
+
+@pytest.fixture(params=POISON)
+def poison(request, komfortkasse):
+    """Komfortkasse cannot answer for the bad ones."""
+    komfortkasse.answers.update(dict.fromkeys(BAD, POISON[request.param]))
+    return request.param
+
+
+def good_ones_left() -> int:
+    return RemovedOrder.objects.pending().filter(order_number__startswith="good").count()
+
+
+@pytest.mark.parametrize("order", ["bad ones first", "good ones first"])
+def test_of_one_deletion_hold_up_nothing(poison, order, wait):
+    due(*(BAD + GOOD if order == "bad ones first" else GOOD + BAD))
+
+    push()
+    wait(60)
+    push()
+
+    assert good_ones_left() == 0
+
+
+def test_that_were_all_tried_hold_up_nothing(poison, wait):
+    due(*BAD)
+    RemovedOrder.objects.update(attempts=5)
+    due(*GOOD)
+
+    push()
+
+    assert good_ones_left() == 0
+
+
+def test_among_the_others_hold_up_none_for_ever(poison, wait):
+    """One run a minute, as by cron."""
+    mixed = BAD[:30] + GOOD
+    random.Random(1).shuffle(mixed)
+    due(*mixed)
+
+    for _ in range(30):
+        push()
+        wait(60)
+
+    assert good_ones_left() == 0
+
+
+@pytest.mark.parametrize("minutes", [1, 2, 3, 5, 8, 13, 40, 120])
+def test_hold_up_a_new_order_for_a_minute_at_most(poison, komfortkasse, wait, minutes):
+    """However long the bad ones have been there, and however many of them."""
+    due(*BAD)
+    for _ in range(minutes):
+        push()
+        wait(60)
+    # Also one that comes right after the shop was paused again.
+    push()
+    Order.objects.create(number="good-1").delete()
+    if good_ones_left():
+        wait(60)
+        push()
+
+    assert good_ones_left() == 0
+
+
+def test_hold_up_no_new_order_each_minute(poison, komfortkasse, wait):
+    due(*BAD)
+    for number in numbers(25):
+        Order.objects.create(number=number).delete()
+        wait(60)
+        push()
+        assert not RemovedOrder.objects.pending().filter(order_number=number)
+
+    assert len(komfortkasse.numbers) < 25 * 12
+
+
+@pytest.mark.parametrize(
+    "answer", [requests.ConnectionError("refused"), error(401, "API Key invalid")]
+)
+def test_are_not_to_blame_for_what_concerns_all(komfortkasse, wait, answer):
+    """Then new orders wait for the end of the pause."""
+    komfortkasse.answer = answer
+    due(*numbers(30))
+    for _ in range(12):
+        push()
+        wait(60)
+    push()
+    calls = len(komfortkasse.numbers)
+    assert (ShopState.objects.get().paused_until - timezone.now()).total_seconds() > 100
+
+    for second in range(100):
+        wait(1)
+        due(f"new-{second}")
+        push()
+
+    assert len(komfortkasse.numbers) == calls
+
+
+def test_new_orders_probe_once_a_minute(komfortkasse, wait):
+    """In an outage that looks as if the orders were to blame."""
+    komfortkasse.answer = error(500)
+    due(*numbers(300))
+    for _ in range(12):
+        push()
+        wait(60)
+    push()
+    before = len(komfortkasse.numbers)
+
+    for second in range(600):
+        wait(1)
+        if second % 5 == 0:
+            push(ids=[due(f"new-{second}")[0].pk])
+
+    assert len(komfortkasse.numbers) - before <= 600 / 60
+
+
+def test_are_still_tried(poison, komfortkasse, wait):
+    due(*BAD[:20], *GOOD)
+    for _ in range(60 * 3):
+        push()
+        wait(60)
+    komfortkasse.answers.clear()
+    for _ in range(65):
+        push()
+        wait(60)
+
+    assert states() == {"removed": 70}
+
+
+def test_are_postponed_alone(komfortkasse):
+    """Those that were claimed with them are sent by the same push."""
+    komfortkasse.answers.update(dict.fromkeys(BAD, error(500)))
+    due(*BAD[:5], *GOOD)
+
+    push(ids=list(RemovedOrder.objects.values_list("pk", flat=True)))
+
+    assert good_ones_left() == 0
