@@ -255,6 +255,15 @@ class TestText:
             " API key; 51 wait, 0 are due"
         )
 
+    def test_of_a_wrong_key_in_german(self):
+        fail("default", "authentication_failed")
+
+        with translation.override("de"):
+            told = status()[1]
+
+        assert told.startswith("PROBLEM: Shop default, seit ")
+        assert "Komfortkasse nimmt den API-Key nicht an; 0 warten" in told
+
     def test_of_a_long_outage(self):
         row(due=-5, asked=120)
         fail("default", "connection_failed")
