@@ -86,6 +86,19 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
         """
         return self.pending().filter(created_at__lt=timezone.now() - after)
 
+    def to_do(self) -> Self:
+        """What a person has to look at."""
+        return self.failed() | self.overdue() | self.to_refund() | self.alive_again()
+
+    def to_refund(self) -> Self:
+        """Removed although money had arrived, and Komfortkasse did not show it as refunded."""
+        # No other state has an amount. To name it would lead some databases to another index.
+        return self.filter(amount_paid__gt=0).exclude(payment_status="REFUNDED")
+
+    def alive_again(self) -> Self:
+        """Known to be alive in the shop although it was removed."""
+        return self.filter(alive_again_at__isnull=False)
+
     def pending(self) -> Self:
         """Still to be sent, or to be sent again."""
         return self.filter(state=RemovedOrder.State.PENDING)
@@ -292,7 +305,7 @@ class RemovedOrder(models.Model):
             # Money that was received, summed up.
             SparseIndex(fields=["amount_paid", "currency"]),
             # All that is counted, the rows of a state, and when one was last confirmed.
-            models.Index(fields=["state", "shop", "finished_at"]),
+            models.Index(fields=["state", "shop", "finished_at", "alive_again_at"]),
         )
 
     def __str__(self) -> str:

@@ -77,4 +77,4 @@ def test_of_what_status_counts():
 
     assert status.counts["default"]["removed"] == FINISHED
     (counts,) = [query["sql"] for query in queries if "MAX(" in query["sql"]]
-    assert index("state", "shop", "finished_at") in plan(counts)
+    assert index("state", "shop", "finished_at", "alive_again_at") in plan(counts)

@@ -6,14 +6,14 @@ from django.contrib.admin import SimpleListFilter
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.formats import number_format
-from django.utils.translation import gettext, npgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from komfortkasse_django.conf import shops
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
 from komfortkasse_django.reports.reasons import obstacle
-from komfortkasse_django.reports.status import Status
-from komfortkasse_django.reports.wording import money, payment_statuses
+from komfortkasse_django.reports.status import Kind, Status
+from komfortkasse_django.reports.wording import money, payment_statuses, problem_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -127,22 +127,10 @@ def counts_of(status: Status) -> list[tuple[str, str, str, bool]]:
 
 
 def problems_of(status: Status) -> list[str]:
-    """Why removals are not sent, and what to do about it."""
-    problems = []
-    for alias, overdue in status.overdue.items():
-        text = npgettext(
-            "komfortkasse",
-            "%(count)d removal is overdue: %(reason)s.",
-            "%(count)d removals are overdue: %(reason)s.",
-            overdue.count,
-        )
-        reason = obstacle(alias, status.pauses) or (
-            gettext("is komfortkasse_push running? It should be run every minute")
-            if overdue.is_long_due
-            else gettext("the page of each says why")
-        )
-        problems.append(text % {"count": overdue.count, "reason": reason})
-    problems += [
-        obstacle(alias, status.pauses) for alias in status.pauses if alias not in status.overdue
+    """What is wrong, but for what is counted already, and which shops are paused."""
+    problems = [problem for problem in status.problems if problem.kind != Kind.FAILED]
+    told = {problem.shop for problem in problems}
+    return [
+        *(problem_in_words(problem, status) for problem in problems),
+        *(obstacle(alias, status.pauses) for alias in status.pauses if alias not in told),
     ]
-    return problems

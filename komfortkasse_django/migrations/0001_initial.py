@@ -206,7 +206,8 @@ class Migration(migrations.Migration):
                         fields=["amount_paid", "currency"], name="komfortkass_amount__c927d4_idx"
                     ),
                     models.Index(
-                        fields=["state", "shop", "finished_at"], name="komfortkass_state_e86c35_idx"
+                        fields=["state", "shop", "finished_at", "alive_again_at"],
+                        name="komfortkass_state_fdd64f_idx",
                     ),
                 ],
             },

@@ -1,18 +1,47 @@
 """How things stand: what the whole mirror says, read in one place for the admin and monitoring."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from enum import StrEnum
 
 from django.db.models import Count, Max, Min, Sum
 from django.utils import timezone
 
 from komfortkasse_django.conf import shops
-from komfortkasse_django.models import OVERDUE_AFTER, RemovedOrder, ShopState
+from komfortkasse_django.exceptions import AuthenticationFailed
+from komfortkasse_django.models import (
+    ALL_UNKNOWN,
+    OVERDUE_AFTER,
+    RemovedOrder,
+    RemovedOrderQuerySet,
+    ShopState,
+)
 
 State = RemovedOrder.State
+
+
+class Kind(StrEnum):
+    """What can be wrong with a shop, the worst first."""
+
+    WRONG_KEY = AuthenticationFailed.code
+    ALL_UNKNOWN = "all_unknown"
+    NOT_IN_SETTINGS = "not_in_settings"
+    OVERDUE = "overdue"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What somebody has to look at, of one shop."""
+
+    kind: Kind
+    shop: str
+    since: datetime
+    count: int
+    """How many removals it is about."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,26 +49,35 @@ class Overdue:
     """The overdue removals of one shop."""
 
     count: int
+    since: datetime
+    """When the first of them was asked for."""
     is_long_due: bool
     """Whether one could have been sent all that time, so that nobody seems to run what sends it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """What the mirror says."""
+    """What the mirror says. Mappings without another key are by alias."""
 
     counts: Mapping[str, Mapping[str, int]]
-    """Alias -> state -> how many removals are in it."""
+    """By alias and state, how many removals are in it."""
     due: int
     """Removals whose time has come, also those that a pause or the settings hold back."""
     oldest_due_at: datetime | None
+    to_do: int
+    """Removals that a person has to look at."""
+    asked_since: Mapping[tuple[str, str], datetime]
+    """By state and alias, when the first removal was asked for that is pending or failed now."""
     overdue: Mapping[str, Overdue]
-    """By alias, of the shops that have any."""
+    all_unknown_since: Mapping[str, datetime]
+    """Since when Komfortkasse knows none of the orders."""
     received: Mapping[str, tuple[int, Decimal]]
-    """Currency -> how many were removed although money had arrived, and how much."""
+    """By currency, how many were removed although money had arrived, and how much."""
     last_removed_at: datetime | None
+    failing: Mapping[str, ShopState]
+    """The states of the shops whose last call failed."""
     pauses: Mapping[str, ShopState]
-    """The states of the shops that are paused, by alias."""
+    """The states of the shops that are paused."""
     read_at: datetime
 
     def in_state(self, state: str) -> int:
@@ -54,7 +92,34 @@ class Status:
     @property
     def ok(self) -> bool:
         """Whether nobody has to look."""
-        return not (self.overdue or self.in_state(State.FAILED))
+        return not self.problems
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What somebody has to look at, the worst first."""
+        order = list(Kind)
+        found = [problem for alias in self.counts for problem in _problems(self, alias)]
+        return sorted(found, key=lambda each: (order.index(each.kind), -each.count))
+
+
+def _problems(status: Status, alias: str) -> Iterator[Problem]:
+    def problem(kind: Kind, count: int, since: datetime | None) -> Problem:
+        return Problem(kind=kind, shop=alias, count=count, since=since or status.read_at)
+
+    pending, failed = (status.counts[alias][state] for state in (State.PENDING, State.FAILED))
+    shop, failing = shops().get(alias), status.failing.get(alias)
+    is_on = shop is not None and shop.enabled
+    if shop is None and pending:
+        since = status.asked_since.get((State.PENDING, alias))
+        yield problem(Kind.NOT_IN_SETTINGS, pending, since)
+    elif is_on and failing and failing.error_code == Kind.WRONG_KEY:
+        yield problem(Kind.WRONG_KEY, pending, failing.failing_since)
+    elif overdue := status.overdue.get(alias):
+        yield problem(Kind.OVERDUE, overdue.count, overdue.since)
+    if is_on and alias in status.all_unknown_since:
+        yield problem(Kind.ALL_UNKNOWN, ALL_UNKNOWN, status.all_unknown_since[alias])
+    if failed:
+        yield problem(Kind.FAILED, failed, status.asked_since.get((State.FAILED, alias)))
 
 
 def read_status(using: str, max_age: timedelta = OVERDUE_AFTER) -> Status:
@@ -67,34 +132,78 @@ def read_status(using: str, max_age: timedelta = OVERDUE_AFTER) -> Status:
     counts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(State.values, 0))
     for alias in shops():
         counts[alias]  # also where nothing has been removed yet
-    removed_at = []
+    finished: dict[str, dict[str, datetime]] = defaultdict(dict)
+    alive_again = 0
     # In the order of an index, so that the table itself is not read.
     by_state = rows.order_by("state", "shop").values_list("state", "shop")
-    for state, shop, count, finished_at in by_state.annotate(Count("pk"), Max("finished_at")):
+    for state, shop, count, alive, finished_at in by_state.annotate(
+        Count("pk"), Count("alive_again_at"), Max("finished_at")
+    ):
         counts[shop][state] = count
-        if state == State.REMOVED:
-            removed_at.append(finished_at)
+        alive_again += alive
+        if finished_at and state in RemovedOrder.FINISHED:
+            finished[shop][state] = finished_at
     due = rows.filter(next_attempt_at__lte=now).aggregate(
         count=Count("pk"), oldest=Min("next_attempt_at")
     )
+    unfinished = rows.unfinished().order_by("state", "shop").values_list("state", "shop")
     overdue = rows.overdue(max_age).order_by("shop").values_list("shop")
+    late = {
+        alias: Overdue(
+            count=count, since=since, is_long_due=first is not None and first < now - max_age
+        )
+        for alias, count, since, first in overdue.annotate(
+            Count("pk"), Min("created_at"), Min("next_attempt_at")
+        )
+    }
+    # As to_do(), but counted by indexes.
+    to_do = alive_again + rows.to_refund().filter(alive_again_at=None).count()
+    to_do += sum(states[State.FAILED] for states in counts.values())
+    to_do += sum(each.count for each in late.values())
     received = rows.filter(amount_paid__gt=0).order_by("currency").values_list("currency")
+    shop_states = ShopState.objects.using(using).in_bulk()
+    removed_at = [times[State.REMOVED] for times in finished.values() if State.REMOVED in times]
     return Status(
         counts=dict(counts),
         due=due["count"],
         oldest_due_at=due["oldest"],
-        overdue={
-            alias: Overdue(count=count, is_long_due=first is not None and first < now - max_age)
-            for alias, count, first in overdue.annotate(Count("pk"), Min("next_attempt_at"))
+        to_do=to_do,
+        asked_since={
+            (state, shop): first for state, shop, first in unfinished.annotate(Min("created_at"))
         },
+        overdue=late,
+        all_unknown_since=_all_unknown_since(rows, finished),
         received={
             currency: (count, amount)
             for currency, count, amount in received.annotate(Count("pk"), Sum("amount_paid"))
         },
-        last_removed_at=max(filter(None, removed_at), default=None),
-        pauses=read_pauses(using),
+        last_removed_at=max(removed_at, default=None),
+        failing={alias: state for alias, state in shop_states.items() if state.failures},
+        pauses={
+            alias: state
+            for alias, state in shop_states.items()
+            if state.paused_until and state.paused_until > now
+        },
         read_at=now,
     )
+
+
+def _all_unknown_since(
+    rows: RemovedOrderQuerySet, finished: Mapping[str, Mapping[str, datetime]]
+) -> dict[str, datetime]:
+    """Since when the last ten finished removals of a shop are all unknown, where they are.
+
+    ``finished`` says by alias and state when the last one was.
+    """
+    since: dict[str, datetime] = {}
+    for alias, times in finished.items():
+        unknown = rows.unknown().filter(shop=alias, finished_at__isnull=False)
+        if others := [time for state, time in times.items() if state != State.UNKNOWN]:
+            unknown = unknown.filter(finished_at__gt=max(others))
+        if State.UNKNOWN in times:
+            last = unknown.order_by("-finished_at").values_list("finished_at", flat=True)
+            since.update((alias, tenth) for tenth in last[ALL_UNKNOWN - 1 : ALL_UNKNOWN] if tenth)
+    return since
 
 
 def read_pauses(using: str) -> dict[str, ShopState]:

@@ -16,6 +16,7 @@ from django.utils.translation import ngettext, npgettext, npgettext_lazy, pgette
 
 from komfortkasse_django.models import RemovedOrder, ShopState
 from komfortkasse_django.reports.reasons import obstacle, reason_of
+from komfortkasse_django.reports.status import Kind, Problem, Status
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
@@ -182,6 +183,53 @@ def _waiting_text(count: int, reason: str, *, was_tried: bool) -> str:
             count,
         )
     return ngettext("%(count)d is still to be sent", "%(count)d are still to be sent", count)
+
+
+# The whole mirror
+
+
+def problem_in_words(problem: Problem, status: Status) -> str:
+    """What is wrong with which shop, since when, and why."""
+    return _("shop %(shop)s, since %(time)s: %(problem)s") % {
+        "shop": problem.shop,
+        "time": exact_time(problem.since),
+        "problem": _problem(problem, status),
+    }
+
+
+def _problem(problem: Problem, status: Status) -> str:
+    count = {"count": problem.count}
+    match problem.kind:
+        case Kind.WRONG_KEY:
+            return str(reason_of(problem.kind).label)
+        case Kind.NOT_IN_SETTINGS:
+            return obstacle(problem.shop, status.pauses)
+        case Kind.ALL_UNKNOWN:
+            text = _(
+                "Komfortkasse knew none of the last %(count)d orders. Are ORDER_NUMBER, API_KEY and"
+                " API_URL those of this shop?"
+            )
+            return text % count
+        case Kind.OVERDUE:
+            text = npgettext(
+                "komfortkasse",
+                "%(count)d removal is overdue: %(reason)s",
+                "%(count)d removals are overdue: %(reason)s",
+                problem.count,
+            )
+            return text % {**count, "reason": _why_overdue(problem.shop, status)}
+        case _:
+            return _in_state(State.FAILED, problem.count)
+
+
+def _why_overdue(alias: str, status: Status) -> str:
+    if reason := obstacle(alias, status.pauses):
+        return reason
+    if failing := status.failing.get(alias):
+        return str(reason_of(failing.error_code).label)
+    if status.overdue[alias].is_long_due:
+        return _("is komfortkasse_push running? It should be run every minute")
+    return _("the page of each says why")
 
 
 # One removal

@@ -127,7 +127,7 @@ class TestOverview:
         page = text(staff.get(reverse(LIST)))
 
         assert "1 removal is overdue: the shop off is switched off" in page
-        assert "2 removals are overdue: the shop gone is not in the settings any more" in page
+        assert re.search("Shop gone, since [^:]+:[^:]+: the shop gone is not in the settings", page)
 
     @pytest.mark.parametrize(
         "times",
@@ -157,7 +157,26 @@ class TestOverview:
         page = text(staff.get(reverse(LIST)))
         assert "1 removal is overdue: the shop default is paused until" in page
         assert page.count("is paused until") == 1
-        assert ": no connection." in page
+        assert ": no connection" in page
+
+    def test_says_at_once_what_stops_all_removals(self, staff, make, configure):
+        configure(aliases={"a": {}, "b": {}})
+        ShopState.objects.create(
+            shop="a",
+            failures=1,
+            failing_since=ahead(minutes=-1),
+            error_code="authentication_failed",
+        )
+        for _ in range(10):
+            make(shop="b", state="unknown", finished_at=ahead(minutes=-1))
+
+        page = text(staff.get(reverse(LIST)))
+
+        first, second = re.findall('<p class="komfortkasse-problem">(.*?)</p>', page)
+        assert first.startswith("Shop a, since ")
+        assert "does not accept the API key" in first
+        assert second.startswith("Shop b, since ")
+        assert "Komfortkasse knew none of the last 10 orders" in second
 
     def test_a_pause_that_is_over_is_none(self, staff):
         ShopState.objects.create(shop="default", paused_until=ahead(seconds=-1))

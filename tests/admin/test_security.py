@@ -107,7 +107,7 @@ class TestMirrorPages:
     @pytest.mark.parametrize(
         ("broken", "method", "page"),
         [
-            ("komfortkasse_django.admin.changelist.obstacle", "get", "changelist"),
+            ("komfortkasse_django.admin.removed_orders.counts_of", "get", "changelist"),
             ("komfortkasse_django.reports.reasons.shops", "get", "change"),
             ("django.contrib.admin.models.LogEntry.objects.log_actions", "post", "try_again"),
         ],

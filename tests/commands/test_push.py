@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from komfortkasse_django.client import Client
 from komfortkasse_django.management import watching
@@ -42,6 +42,18 @@ class TestPush:
         assert capsys.readouterr().out == (
             "1 removed, 1 unknown to Komfortkasse, 1 will be tried again in less than a minute:"
             " Komfortkasse is out of order or overloaded\n"
+        )
+
+    def test_says_why_something_is_tried_again_in_german(self, komfortkasse, capsys):
+        due("1001")
+        komfortkasse.answer = error(503)
+
+        with translation.override("de"):
+            call_command("komfortkasse_push")
+
+        assert capsys.readouterr().out.splitlines()[0] == (
+            "1 wird in weniger als einer Minute erneut versucht: Komfortkasse ist gestört oder"
+            " überlastet"
         )
 
     def test_says_for_each_reason_how_many_are_tried_again(self, komfortkasse, configure, capsys):

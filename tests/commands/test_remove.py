@@ -6,6 +6,8 @@ import sys
 from unittest import mock
 
 import pytest
+from django.core.management import call_command
+from django.utils import translation
 
 from komfortkasse_django.management.commands import komfortkasse_remove
 from komfortkasse_django.models import RemovedOrder
@@ -280,6 +282,14 @@ class TestAliveInTheShop:
         assert exit_code("komfortkasse_remove", "1001", "9999") == 1
         assert "Nothing was recorded." in capsys.readouterr().err
         assert not RemovedOrder.objects.exists()
+
+    def test_is_asked_for_in_german(self, komfortkasse, terminal):
+        terminal("Ja\n")
+
+        with translation.override("de"):
+            call_command("komfortkasse_remove", "1001", stdout=io.StringIO())
+
+        assert komfortkasse.numbers == ["1001"]
 
     def test_nothing_is_recorded_after_ctrl_c(self, capsys, terminal, monkeypatch):
         terminal("")

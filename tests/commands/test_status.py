@@ -11,6 +11,7 @@ from django.utils import timezone, translation
 
 from komfortkasse_django.management.commands import komfortkasse_status
 from komfortkasse_django.models import RemovedOrder, ShopState
+from komfortkasse_django.reports.wording import exact_time
 
 pytestmark = pytest.mark.django_db
 
@@ -53,10 +54,16 @@ def test_of_nothing():
     assert code == 0
     assert told == {
         "ok": True,
+        "problems": [],
+        "waiting": 0,
         "due": 0,
         "overdue": 0,
+        "to_do": 0,
         "oldest_due_seconds": None,
         "last_removed_at": None,
+        "failing_since": None,
+        "error_code": None,
+        "last_error": None,
         "shops": {
             "default": {"pending": 0, "removed": 0, "unknown": 0, "superseded": 0, "failed": 0}
         },
@@ -112,6 +119,52 @@ def test_what_is_tried_again_and_again_is_overdue_without_being_due():
     assert (code, told["overdue"], told["due"]) == (1, 1, 0)
 
 
+def fail(shop: str, code: str, minutes: int = 9) -> ShopState:
+    """The calls for a shop have failed for so long."""
+    return ShopState.objects.create(
+        shop=shop,
+        failures=3,
+        failing_since=timezone.now() - timedelta(minutes=minutes),
+        error_code=code,
+        last_error=f"Because of {code}",
+    )
+
+
+def test_a_dead_line():
+    """Nothing is due or overdue, but all wait: the key is wrong."""
+    row(due=-5)
+    state = fail("default", "authentication_failed")
+
+    code, told = status_json()
+
+    since = state.failing_since.isoformat()
+    assert (code, told["waiting"], told["due"], told["overdue"]) == (1, 1, 0, 0)
+    assert told["problems"] == [
+        {"problem": "authentication_failed", "shop": "default", "since": since, "count": 1}
+    ]
+    assert (told["failing_since"], told["error_code"]) == (since, "authentication_failed")
+    assert told["last_error"] == "Because of authentication_failed"
+
+
+def test_the_errors_are_those_of_the_worst_problem(configure):
+    configure(aliases={"a": {}, "b": {}, "c": {}})
+    fail("a", "connection_failed", minutes=50)
+    fail("b", "deadline_exceeded", minutes=30)
+    row(due=-5, shop="b", asked=90)
+
+    assert status_json()[1]["error_code"] == "deadline_exceeded"
+    RemovedOrder.objects.all().delete()
+    assert status_json()[1]["error_code"] == "connection_failed"
+
+
+def test_to_do():
+    row("failed")
+    row(due=-5)
+    RemovedOrder.objects.filter(pk=row("removed", finished=5).pk).update(amount_paid=5)
+
+    assert status_json()[1]["to_do"] == 2
+
+
 def test_failed():
     row("failed")
 
@@ -151,7 +204,7 @@ def test_what_nobody_sends_becomes_overdue(configure, shop):
 
 class TestText:
     def test_of_nothing(self):
-        assert status() == (0, "OK: nothing is overdue, 0 are due\ndefault: no removals\n")
+        assert status() == (0, "OK: nothing is overdue, 0 wait, 0 are due\ndefault: no removals\n")
 
     def test_of_a_healthy_shop(self):
         row("removed", finished=5)
@@ -162,27 +215,60 @@ class TestText:
         assert code == 0
         assert written.splitlines() == [
             (
-                "OK: nothing is overdue, 1 is due, the oldest became due 3 minutes ago,"
+                "OK: nothing is overdue, 1 waits, 1 is due, the oldest became due 3 minutes ago,"
                 " Komfortkasse last confirmed one 5 minutes ago"
             ),
             "default: 1 pending, 1 removed",
         ]
 
-    def test_of_a_problem(self):
+    def test_of_problems(self):
         row(due=130)
-        row(due=140)
-        row("failed")
+        first = row(due=140)
+        failed = row("failed")
 
         code, written = status()
 
         assert code == 1
         assert written.splitlines() == [
             (
-                "PROBLEM: 2 removals are overdue, 1 was refused by Komfortkasse,"
-                " 2 are due, the oldest became due 2 hours ago"
+                f"PROBLEM: shop default, since {exact_time(first.created_at)}: 2 removals are"
+                " overdue: is komfortkasse_push running? It should be run every minute;"
+                " 2 wait, 2 are due, the oldest became due 2 hours ago"
+            ),
+            (
+                f"PROBLEM: shop default, since {exact_time(failed.created_at)}:"
+                " 1 refused by Komfortkasse"
             ),
             "default: 2 pending, 1 failed",
         ]
+
+    def test_of_a_wrong_key(self):
+        for _ in range(51):
+            row(due=-5)
+        since = fail("default", "authentication_failed").failing_since
+
+        code, written = status()
+
+        assert code == 1
+        assert written.splitlines()[0] == (
+            f"PROBLEM: shop default, since {exact_time(since)}: Komfortkasse does not accept the"
+            " API key; 51 wait, 0 are due"
+        )
+
+    def test_of_a_wrong_key_in_german(self):
+        fail("default", "authentication_failed")
+
+        with translation.override("de"):
+            told = status()[1]
+
+        assert told.startswith("PROBLEM: Shop default, seit ")
+        assert "Komfortkasse nimmt den API-Key nicht an; 0 warten" in told
+
+    def test_of_a_long_outage(self):
+        row(due=-5, asked=120)
+        fail("default", "connection_failed")
+
+        assert ": 1 removal is overdue: no connection; 1 waits" in status()[1]
 
     def test_says_which_shops_are_left_alone(self, configure):
         configure(aliases={"busy": {}, "off": {"ENABLED": False}})

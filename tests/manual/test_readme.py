@@ -1,12 +1,14 @@
 """The manual hides no code from the tests, and tells the truth."""
 
 import ast
+import json
 import re
 from dataclasses import fields
+from io import StringIO
 from pathlib import Path
 
 import pytest
-from django.core.management import BaseCommand, get_commands, load_command_class
+from django.core.management import BaseCommand, call_command, get_commands, load_command_class
 from django.utils import translation
 from django.utils.translation import gettext, pgettext
 from docutils import nodes
@@ -15,6 +17,7 @@ from komfortkasse_django import checks
 from komfortkasse_django.conf import Shop
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.reports.reasons import REASONS
+from komfortkasse_django.reports.status import Kind
 from komfortkasse_django.schema import PaymentStatus
 from tests.support.readme import README, document, recipe, recipes, section
 
@@ -159,6 +162,18 @@ def test_knows_all_log_messages():
     assert {(message, level) for message, level, _ in rows("Message")} == (
         logged - {("…", "WARNING")} | {(text, "WARNING") for text in still_due}
     )
+
+
+def test_knows_all_problems_in_their_order():
+    assert [problem for problem, _ in rows("Problem")] == [str(kind) for kind in Kind]
+
+
+@pytest.mark.django_db
+def test_knows_all_fields_of_status():
+    out = StringIO()
+    call_command("komfortkasse_status", "--json", stdout=out)
+
+    assert [field for field, _ in rows("Field")] == list(json.loads(out.getvalue()))
 
 
 def test_knows_all_codes_of_errors():

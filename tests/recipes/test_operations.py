@@ -98,13 +98,17 @@ class TestMonitoring:
     def test_cron_writes_what_is_wrong(self, project, pending):
         project.run('RemovedOrder.objects.update(state="failed", next_attempt_at=None)')
 
-        assert self.by_cron(project).startswith("PROBLEM: 1 was refused by Komfortkasse")
+        told = self.by_cron(project)
+        assert told.startswith("PROBLEM: shop default, since ")
+        assert ": 1 refused by Komfortkasse; " in told
 
     def test_cron_writes_it_in_german(self, project, pending):
         project.add_settings('LANGUAGE_CODE = "de"')
         project.run('RemovedOrder.objects.update(state="failed", next_attempt_at=None)')
 
-        assert self.by_cron(project).startswith("PROBLEM: 1 wurde von Komfortkasse abgelehnt")
+        told = self.by_cron(project)
+        assert told.startswith("PROBLEM: Shop default, seit ")
+        assert ": 1 von Komfortkasse abgelehnt; " in told
 
 
 class TestExitCodes:

@@ -3,29 +3,29 @@
 import json
 import sys
 from argparse import ArgumentParser
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import router
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext, npgettext, pgettext
+from django.utils.translation import npgettext, pgettext
 
 from komfortkasse_django.management.arguments import add_database, positive_integer
 from komfortkasse_django.management.base import missing_in
 from komfortkasse_django.models import OVERDUE_AFTER, RemovedOrder
 from komfortkasse_django.reports.reasons import obstacle
 from komfortkasse_django.reports.status import Status, read_status
-from komfortkasse_django.reports.wording import from_now
+from komfortkasse_django.reports.wording import from_now, problem_in_words
 
 State = RemovedOrder.State
 
 
 class Command(BaseCommand):
     help = (
-        "Say how many removals are in which state. Exits with 1 when one is overdue or was refused"
-        " by Komfortkasse, with 2 when this cannot be found out. It does not matter why a removal"
-        " is overdue: nobody sends those of a shop that is paused, switched off or not in"
-        " KOMFORTKASSE any more."
+        "Say what is wrong, and how many removals are in which state. Exits with 1 when somebody"
+        " has to look: a removal is overdue or was refused, an API key is wrong, Komfortkasse knew"
+        " none of a shop's last orders, or removals wait for a shop that KOMFORTKASSE does not name"
+        " any more. Exits with 2 when this cannot be found out."
     )
     requires_system_checks = ()  # a broken setting must not be taken for an overdue removal
 
@@ -65,22 +65,42 @@ class Command(BaseCommand):
 
 
 def _as_json(status: Status) -> str:
+    problems = [
+        {"problem": each.kind, "shop": each.shop, "since": _iso(each.since), "count": each.count}
+        for each in status.problems
+    ]
+    # Of the worst problem's shop, or of the one that has failed for longest.
+    aliases = [each.shop for each in status.problems]
+    aliases += sorted(status.failing, key=lambda alias: str(status.failing[alias].failing_since))
+    failing = next((status.failing[each] for each in aliases if each in status.failing), None)
     oldest = status.oldest_due_at
     return json.dumps(
         {
             "ok": status.ok,
+            "problems": problems,
+            "waiting": status.in_state(State.PENDING),
             "due": status.due,
             "overdue": status.overdue_count,
+            "to_do": status.to_do,
             "oldest_due_seconds": oldest and (status.read_at - oldest).total_seconds(),
-            "last_removed_at": status.last_removed_at and status.last_removed_at.isoformat(),
+            "last_removed_at": _iso(status.last_removed_at),
+            "failing_since": failing and _iso(failing.failing_since),
+            "error_code": failing and failing.error_code,
+            "last_error": failing and failing.last_error,
             "shops": status.counts,
         }
     )
 
 
+def _iso(time: datetime | None) -> str | None:
+    return time.isoformat() if time else None
+
+
 def _as_text(status: Status) -> str:
     labels = dict(State.choices)
     lines = [_headline(status)]
+    # Not translated, as PROBLEM is not.
+    lines += [f"PROBLEM: {problem_in_words(each, status)}" for each in status.problems[1:]]
     for alias, states in status.counts.items():
         parts = [f"{count} {labels.get(state, state)}" for state, count in states.items() if count]
         numbers = ", ".join(parts) or pgettext("komfortkasse", "no removals")
@@ -92,19 +112,12 @@ def _as_text(status: Status) -> str:
 def _headline(status: Status) -> str:
     """One line that a monitoring system can show."""
     parts = []
-    if status.overdue:
-        count = status.overdue_count
-        text = npgettext(
-            "komfortkasse", "%(count)d removal is overdue", "%(count)d removals are overdue", count
-        )
-        parts.append(text % {"count": count})
-    if count := status.in_state(State.FAILED):
-        text = ngettext(
-            "%(count)d was refused by Komfortkasse", "%(count)d were refused by Komfortkasse", count
-        )
-        parts.append(text % {"count": count})
     if status.ok:
         parts.append(pgettext("komfortkasse", "nothing is overdue"))
+    waiting = status.in_state(State.PENDING)
+    parts.append(
+        npgettext("komfortkasse", "%(count)d waits", "%(count)d wait", waiting) % {"count": waiting}
+    )
     parts.append(
         npgettext("komfortkasse", "%(count)d is due", "%(count)d are due", status.due)
         % {"count": status.due}
@@ -116,4 +129,6 @@ def _headline(status: Status) -> str:
         when = from_now(status.last_removed_at)
         parts.append(_("Komfortkasse last confirmed one %(when)s") % {"when": when})
     # Not translated: what monitoring may look for.
-    return f"{'OK' if status.ok else 'PROBLEM'}: {', '.join(parts)}"
+    if status.ok:
+        return f"OK: {', '.join(parts)}"
+    return f"PROBLEM: {problem_in_words(status.problems[0], status)}; {', '.join(parts)}"
