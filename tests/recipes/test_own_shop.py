@@ -115,6 +115,17 @@ class TestGone:
         project.assert_removed("2")
 
 
+def test_another_number(project):
+    project.run(
+        THREE_ORDERS,
+        'order = Order.objects.get(number="2")',
+        recipe("What removing means").code,
+        'assert Order.objects.get(number="1001-B") == order',
+    )
+
+    project.assert_removed("2")
+
+
 class TestAnonymisation:
     anonymise = recipe("Orders that end without being deleted", 2)
 

@@ -165,6 +165,20 @@ def retry_now(komfortkasse: Komfortkasse) -> Callable[[], None]:
 
 
 @pytest.fixture
+def reconcile(komfortkasse: Komfortkasse) -> Callable[[], None]:
+    """Find what no signal told of, and send it."""
+
+    def reconcile() -> None:
+        from django.core.management import call_command
+
+        call_command("komfortkasse_reconcile", verbosity=0)
+        assert komfortkasse.calls == []
+        call_command("komfortkasse_push", verbosity=0)
+
+    return reconcile
+
+
+@pytest.fixture
 def staff(client: Any, komfortkasse: Komfortkasse) -> Any:
     """A browser in which a member of the staff is logged in."""
     from django.contrib.auth import get_user_model

@@ -307,6 +307,24 @@ def test_an_order_that_is_opened_again_before_it_is_told(place, komfortkasse, mi
     assert mirror() == [(str(order.number), "superseded")]
 
 
+def test_cancellations_that_no_signal_tells_of(place, told, mirror, reconcile):
+    number = place().number
+    place("Credit card")
+    Order.objects.update(status="Cancelled")
+    place()
+    assert mirror() == []
+    reconcile()
+    told(number, via="reconcile")
+
+
+def test_a_deletion_after_the_cancellation_is_told_as_well(place, komfortkasse, mirror):
+    order = place()
+    order.set_status("Cancelled")
+    order.delete()
+    assert komfortkasse.numbers == [str(order.number)] * 2
+    assert mirror() == [(str(order.number), "removed")] * 2
+
+
 # The admin
 
 

@@ -397,3 +397,30 @@ def test_a_cancellation_of_an_order_with_another_provider(berlin, komfortkasse, 
     berlin.call("POST", f"{code}/mark_canceled/", {"send_email": False})
     assert get(code).status == Order.STATUS_CANCELED
     assert komfortkasse.calls == mirror() == []
+
+
+def test_cancellations_that_no_signal_tells_of(number_of, berlin, vienna, komfortkasse, reconcile):
+    orders = [get(store.place(testmode=False)) for store in (berlin, vienna)]
+    with scopes_disabled():
+        Order.objects.update(status=Order.STATUS_CANCELED)
+    berlin.place(testmode=False)
+    assert shown() == []
+    reconcile()
+    assert shown() == [
+        (city, number_of(order), "removed")
+        for city, order in zip(("berlin", "vienna"), orders, strict=True)
+    ]
+
+
+def test_an_order_that_is_reactivated_before_it_is_told(number_of, berlin, komfortkasse, retry_now):
+    code = berlin.place(testmode=False)
+    komfortkasse.down = True
+    berlin.call("POST", f"{code}/mark_canceled/", {"send_email": False})
+    answer = berlin.call("POST", f"{code}/reactivate/")
+    assert answer.status_code == 200, answer.content
+    komfortkasse.reset()
+    retry_now()
+    number = number_of(get(code))
+    # The property cannot be looked up, so its removal is sent.
+    state = "superseded" if number == code else "removed"
+    assert shown() == [("berlin", number, state)]

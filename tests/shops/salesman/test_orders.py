@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils.module_loading import import_string
 from salesman.core.utils import get_salesman_model
 
+from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.removals import remove
 from shop.models import Product
 from tests.shops.order_admin import OrderAdminTests, admin_url
@@ -272,6 +273,26 @@ def test_an_order_that_is_opened_again_before_it_is_told(place, komfortkasse, mi
     retry_now()
     assert komfortkasse.calls == []
     assert mirror() == [(order.ref, "superseded")]
+
+
+def test_cancellations_that_no_signal_tells_of(place, told, mirror, reconcile):
+    number = place().ref
+    place("card")
+    Order.objects.update(status="CANCELLED")
+    place()
+    assert mirror() == []
+    reconcile()
+    told(number, via="reconcile")
+
+
+def test_the_number_is_given_again_after_the_removal(place, komfortkasse, mirror):
+    """Komfortkasse takes the new order for the removed one: a person has to know."""
+    order = place()
+    order.delete()
+    assert place().ref == order.ref
+    call_command("komfortkasse_reconcile", verbosity=0)
+    assert mirror() == [(order.ref, "removed")]
+    assert RemovedOrder.objects.get().alive_again_at
 
 
 # The admin

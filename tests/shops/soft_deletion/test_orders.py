@@ -60,21 +60,39 @@ def test_an_order_that_is_deleted_beside_a_living_one_with_its_number(komfortkas
 # Hidden, with other signals
 
 
-def test_an_order_that_is_hidden_silently(komfortkasse, mirror):
-    """No signal of Django's tells of it."""
-    SafeOrder.objects.create(number="1001").delete()
-    assert mirror() == []
+def test_an_order_that_safedelete_hides(told):
+    order = SafeOrder.objects.create(number="1001")
+    order.delete()
+    order.save(keep_deleted=True)
+    assert not SafeOrder.objects.exists()
+    told("1001", via="gone", shop="safedelete")
 
 
-def test_an_order_of_safedelete_that_is_deleted_for_good(told):
+def test_orders_that_safedelete_hides(told):
+    for number in ("1001", "1002"):
+        SafeOrder.objects.create(number=number)
+    SafeOrder.objects.all().delete()
+    told("1001", "1002", via="gone", shop="safedelete")
+
+
+def test_an_order_that_is_shown_again_before_it_is_told(komfortkasse, mirror):
+    order = SafeOrder.objects.create(number="1001")
+    with transaction.atomic():
+        order.delete()
+        order.undelete()
+    assert komfortkasse.calls == []
+    assert mirror() == [("1001", "superseded")]
+
+
+def test_an_order_that_safedelete_deletes_for_good(told):
     SafeOrder.objects.create(number="1001").delete(force_policy=HARD_DELETE)
     told("1001", shop="safedelete")
 
 
-def test_a_hidden_order_of_safedelete_holds_up_no_other(told):
+def test_a_hidden_order_holds_up_no_other_with_its_number(komfortkasse, mirror):
     SafeOrder.objects.create(number="1001").delete()
     SafeOrder.objects.create(number="1001").delete(force_policy=HARD_DELETE)
-    told("1001", shop="safedelete")
+    assert mirror() == [("1001", "removed"), ("1001", "removed")]
 
 
 # Of several types

@@ -3,7 +3,9 @@ from oscar.apps.order.abstract_models import AbstractOrder
 
 
 class Order(AbstractOrder):
-    company = models.ForeignKey("company.Company", models.CASCADE, null=True, related_name="orders")
+    company = models.ForeignKey(
+        "company.Company", models.CASCADE, blank=True, null=True, related_name="orders"
+    )
 
 
 from oscar.apps.order.models import *  # noqa: E402, F403

@@ -12,6 +12,7 @@ class Migration(migrations.Migration):
             model_name="order",
             name="company",
             field=models.ForeignKey(
+                blank=True,
                 null=True,
                 on_delete=django.db.models.deletion.CASCADE,
                 related_name="orders",
