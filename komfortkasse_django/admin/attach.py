@@ -14,34 +14,41 @@ from django.core.checks import Warning as CheckWarning
 from django.db.models import Model
 
 from komfortkasse_django.admin.orders import OrderAdminMixin
-from komfortkasse_django.conf import concrete, enabled_shops
+from komfortkasse_django.conf import enabled_shops
 
 if TYPE_CHECKING:
     from django.contrib import admin
 
 
-def attach() -> None:
-    """Extend what is registered for orders, and for proxies of them, on every admin site.
+_failures: dict[type, str] = {}
+"""Why a ModelAdmin could not be extended, by its class."""
 
-    The ModelAdmin is registered again as a subclass with its own name and module.
+
+def attach() -> None:
+    """Extend what is registered for orders, their proxies and children, on every admin site.
+
+    The ModelAdmin is registered again as a subclass with its own name and module. One that cannot
+    be extended stays as it is.
     """
     for site, model in _registered():
         model_admin = site.get_model_admin(model)
-        if not isinstance(model_admin, OrderAdminMixin):
+        if isinstance(model_admin, OrderAdminMixin):
+            continue
+        try:
+            extended = _extended(type(model_admin))
             site.unregister(model)
-            site.register(model, _extended(type(model_admin)))
+            site.register(model, extended)
+        except Exception as error:  # noqa: BLE001 - of the shop's own code
+            _failures[type(model_admin)] = f"{type(error).__name__}: {error}"
+            site._registry[model] = model_admin  # noqa: SLF001 - registering it would make another
 
 
 def _registered() -> Iterator[tuple[AdminSite, type[Model]]]:
     """Each admin site and the models of orders that it has and that are to be extended."""
-    orders = {
-        concrete(shop.model)
-        for shop in enabled_shops()
-        if shop.extend_order_admin and shop.installed_model is not None
-    }
+    shops = [shop for shop in enabled_shops() if shop.extend_order_admin]
     for site in list(all_sites):
         for model in apps.get_models():
-            if concrete(model) in orders and site.is_registered(model):
+            if site.is_registered(model) and any(shop.has_orders_of(model) for shop in shops):
                 yield site, model
 
 
@@ -53,21 +60,33 @@ def _extended(model_admin: "type[admin.ModelAdmin[Any]]") -> "type[admin.ModelAd
 
 
 def check_attached(**kwargs: object) -> list[CheckMessage]:
-    """An Order admin that was registered too late for ``attach``."""
+    """An Order admin that ``attach`` could not extend, or that was registered too late for it."""
     # What the URLconf registers has to be there whenever this check runs, or it would depend on
     # the order of the checks. What is wrong with the URLconf is for Django's own check to say.
     with suppress(Exception):
         import_module(settings.ROOT_URLCONF)
     return [
-        CheckWarning(
-            f"{model._meta.label} is registered on the admin site {site.name!r} too late to get the"
-            " action and the button that remove orders from Komfortkasse.",
-            hint="List komfortkasse_django in INSTALLED_APPS after django.contrib.admin, or let"
-            f" {type(site.get_model_admin(model)).__name__} inherit from"
-            " komfortkasse_django.admin.OrderAdminMixin, or set EXTEND_ORDER_ADMIN to False.",
-            obj=type(site.get_model_admin(model)),
-            id="komfortkasse_django.W002",
-        )
+        _warning(site, model, type(model_admin))
         for site, model in _registered()
-        if not isinstance(site.get_model_admin(model), OrderAdminMixin)
+        if not isinstance(model_admin := site.get_model_admin(model), OrderAdminMixin)
     ]
+
+
+def _warning(site: AdminSite, model: type[Model], model_admin: type) -> CheckMessage:
+    name = model_admin.__name__
+    if model_admin in _failures:
+        reason = f"{name} cannot be extended ({_failures[model_admin]})"
+        remedy = f"Let actions in {name} be a list or a tuple, not a property, and allow subclasses"
+    else:
+        reason = f"{name} is registered too late"
+        remedy = (
+            "List komfortkasse_django in INSTALLED_APPS after django.contrib.admin, or let"
+            f" {name} inherit from komfortkasse_django.admin.OrderAdminMixin"
+        )
+    return CheckWarning(
+        f"{model._meta.label} on the admin site {site.name!r} lacks the action and the button that"
+        f" remove orders from Komfortkasse: {reason}.",
+        hint=f"{remedy}, or set EXTEND_ORDER_ADMIN to False.",
+        obj=model_admin,
+        id="komfortkasse_django.W002",
+    )

@@ -14,11 +14,19 @@ from django.contrib.admin.sites import all_sites
 from django.contrib.auth.models import User
 from django.core.checks import run_checks
 from django.test import Client
-from django.urls import reverse
+from django.urls import path, reverse
 
 from komfortkasse_django.admin import OrderAdminMixin, attach
 from tests.shop.admin import ArchivedOrderAdmin, OrderAdmin, staff_site
-from tests.shop.models import ArchivedOrder, Customer, GiftOrder, IntegerOrder, Order
+from tests.shop.models import (
+    ArchivedGiftOrder,
+    ArchivedOrder,
+    Customer,
+    GiftOrder,
+    IntegerOrder,
+    Order,
+    TicketOrder,
+)
 from tests.support.order_pages import (
     ACTION,
     BUTTON,
@@ -26,6 +34,7 @@ from tests.support.order_pages import (
     confirm,
     form_url,
     removal_url,
+    select,
     text,
 )
 from tests.support.staff import make_staff
@@ -185,6 +194,26 @@ class TestWhatIsAttached:
         assert type(site.get_model_admin(Order)) is OwnAdmin
         assert site.get_model_admin(Order).actions == [ACTION]
 
+    @pytest.mark.parametrize("model", [GiftOrder, TicketOrder, ArchivedGiftOrder])
+    def test_children_and_their_proxies(self, site, settings, model, komfortkasse):
+        site.register(model, self.PlainAdmin)
+        attach.attach()
+        settings.ROOT_URLCONF = (path("own/", site.urls),)
+        Order.objects.create(number="1000")  # so that keys of parents and children differ
+        for number in ("1001", "1002"):
+            model.objects.create(number=number)
+        first, second = model.objects.order_by("number")
+        client = Client()
+        client.force_login(User.objects.create_superuser("staff"))
+        url = f"/own/shop/{model._meta.model_name}/"
+
+        button = f"{url}{first.pk}/remove-from-komfortkasse/"
+        assert f'href="{button}"' in text(client.get(f"{url}{first.pk}/change/"))
+        confirm(client, client.get(button))
+        assert komfortkasse.numbers == ["1001"]
+        confirm(client, select(client, [second], url=url), url=url)
+        assert komfortkasse.numbers == ["1001", "1002"]
+
     def test_the_mixin_serves_children_too(self, site, komfortkasse):
         class OwnAdmin(OrderAdminMixin, admin.ModelAdmin):
             pass
@@ -199,6 +228,81 @@ class TestWhatIsAttached:
             for model in (GiftOrder, IntegerOrder)
         }
         assert may == {GiftOrder: True, IntegerOrder: False}
+
+
+class TestCannotBeExtended:
+    """What the app cannot extend stays as it is, and the check says so."""
+
+    class ComputedActions(admin.ModelAdmin):
+        @property
+        def actions(self):
+            return ["delete_selected"]
+
+    class FinalAdmin(admin.ModelAdmin):
+        def __init_subclass__(cls):
+            raise TypeError("no subclasses, please")
+
+    class MadeOnceAdmin(admin.ModelAdmin):
+        made = 0
+
+        def __init__(self, *args):
+            super().__init__(*args)
+            TestCannotBeExtended.MadeOnceAdmin.made += 1
+            if self.made > 1:
+                raise RuntimeError("made twice")
+
+    CASES = (
+        (ComputedActions, "actions"),
+        (FinalAdmin, "no subclasses, please"),
+        (MadeOnceAdmin, "made twice"),
+    )
+
+    @pytest.mark.parametrize(("model_admin", "reason"), CASES)
+    def test_stays_as_it_is(self, site, model_admin, reason):
+        model_admin.made = 0
+        site.register(Order, model_admin)
+        before = site.get_model_admin(Order)
+        site.register(Customer)
+
+        attach.attach()
+
+        assert site.get_model_admin(Order) is before
+        [warning] = attach.check_attached()
+        assert warning.id == "komfortkasse_django.W002"
+        assert warning.obj is model_admin
+        assert "shop.Order" in warning.msg
+        assert "'own'" in warning.msg
+        assert reason in warning.msg
+        assert "too late" not in warning.msg
+        assert "a list or a tuple, not a property" in warning.hint
+        assert "EXTEND_ORDER_ADMIN" in warning.hint
+
+    def test_holds_up_no_other(self, site):
+        site.register(Order, self.ComputedActions)
+        site.register(GiftOrder)
+
+        attach.attach()
+
+        assert isinstance(site.get_model_admin(GiftOrder), OrderAdminMixin)
+
+    def test_a_site_that_registers_only_once(self):
+        class OwnSite(admin.AdminSite):
+            def register(self, model, admin_class=None, **options):
+                if admin_class and issubclass(admin_class, OrderAdminMixin):
+                    raise RuntimeError("closed")
+                super().register(model, admin_class, **options)
+
+        site = OwnSite("own")
+        try:
+            site.register(Order)
+            before = site.get_model_admin(Order)
+
+            attach.attach()
+
+            assert site.get_model_admin(Order) is before
+            assert "closed" in attach.check_attached()[0].msg
+        finally:
+            all_sites.discard(site)
 
 
 class TestCheck:

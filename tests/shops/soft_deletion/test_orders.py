@@ -3,10 +3,12 @@
 import pytest
 from django.core.management import call_command
 from django.db import transaction
+from django.urls import reverse
 from safedelete.config import HARD_DELETE
 
 from komfortkasse_django.removals import remove
 from shop.models import GiftOrder, Order, SafeOrder, SoftOrder, UndeletableOrder
+from tests.shops.page import Page
 
 HIDING = [(SoftOrder, "softdelete"), (UndeletableOrder, "undeletable")]
 
@@ -126,3 +128,30 @@ def test_an_order_of_a_type_whose_number_is_given_again(komfortkasse, mirror):
         GiftOrder.objects.create(number="1001").delete()
         Order.objects.create(number="1001")
     assert mirror() == [("1001", "superseded")]
+
+
+@pytest.mark.parametrize(
+    ("model", "shown_as"), [(Order, "order"), (GiftOrder, "order"), (GiftOrder, "giftorder")]
+)
+def test_the_button(told, staff, model, shown_as):
+    order = model.objects.create(number="1001")
+    page = Page.open(staff, reverse(f"admin:shop_{shown_as}_change", args=[order.pk]))
+    page = page.follow("Remove from Komfortkasse").press("Remove 1 order")
+    assert "1 removed" in page.text
+    told("1001", via="admin", shop="polymorphic")
+
+
+def test_the_action_on_all_types(told, staff):
+    orders = [Order.objects.create(number="1001"), GiftOrder.objects.create(number="1002")]
+    page = Page.open(staff, reverse("admin:shop_order_changelist"))
+    page = page.act("Remove selected orders from Komfortkasse", orders)
+    assert "2 removed" in page.press("Remove 2 orders").text
+    told("1001", "1002", via="admin", shop="polymorphic")
+
+
+def test_the_action_on_a_type(told, staff):
+    order = GiftOrder.objects.create(number="1001")
+    page = Page.open(staff, reverse("admin:shop_giftorder_changelist"))
+    page = page.act("Remove selected gift orders from Komfortkasse", [order])
+    assert "1 removed" in page.press("Remove 1 order").text
+    told("1001", via="admin", shop="polymorphic")
