@@ -1,4 +1,7 @@
-"""``python -m benchmarks.drain``: push all that is due and print the peak of memory, in MiB."""
+"""``python -m benchmarks.drain``: push all that is due and print the peak of memory, in MiB.
+
+``--wait`` says "ready" before, and waits for a line.
+"""
 
 import re
 import resource
@@ -20,5 +23,8 @@ if __name__ == "__main__":
     django.setup()
     from komfortkasse_django.queue import pushing
 
+    if "--wait" in sys.argv:
+        print("ready", flush=True)
+        sys.stdin.readline()
     pushing.push()
     print(_peak())

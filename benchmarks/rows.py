@@ -11,7 +11,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from benchmarks.shop.models import Bare, Line, Order
-from komfortkasse_django.models import RemovedOrder, get_field
+from komfortkasse_django.models import RemovedOrder, ShopState, get_field
 
 _BATCH = 1000
 
@@ -30,7 +30,8 @@ def without_shop() -> override_settings:
 
 def empty_tables() -> None:
     """Truncate, where that is possible, so that dead rows of one round do not slow the next."""
-    tables = [model._meta.db_table for model in (Line, Order, Bare, RemovedOrder)]
+    models = (Line, Order, Bare, RemovedOrder, ShopState)
+    tables = [model._meta.db_table for model in models]
     connection.ops.execute_sql_flush(
         connection.ops.sql_flush(no_style(), tables, allow_cascade=False)
     )
