@@ -1,4 +1,7 @@
-"""``python -m benchmarks.drain``: push everything that is due, and print the peak memory in MiB."""
+"""``python -m benchmarks.drain``: push all that is due and print the peak of memory, in MiB.
+
+``--wait`` says "ready" before, and waits for a line.
+"""
 
 import re
 import resource
@@ -11,7 +14,7 @@ import django
 def _peak() -> float:
     if sys.platform == "darwin":
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    # Not ru_maxrss: on Linux it starts with the value of the parent process.
+    # Linux's ru_maxrss of a process starts with that of its parent.
     status = Path("/proc/self/status").read_text()
     return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 2**10
 
@@ -20,5 +23,8 @@ if __name__ == "__main__":
     django.setup()
     from komfortkasse_django.queue import pushing
 
+    if "--wait" in sys.argv:
+        print("ready", flush=True)
+        sys.stdin.readline()
     pushing.push()
     print(_peak())

@@ -1,4 +1,4 @@
-"""Makes any number of orders and mirror rows, and changes the settings for a measurement."""
+"""Orders and mirror rows in any number, and the settings to measure them with."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -11,7 +11,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from benchmarks.shop.models import Bare, Line, Order
-from komfortkasse_django.models import RemovedOrder, get_field
+from komfortkasse_django.models import RemovedOrder, ShopState, get_field
 
 _BATCH = 1000
 
@@ -24,13 +24,14 @@ def shop(**options: object) -> override_settings:
 
 
 def without_shop() -> override_settings:
-    """Disconnect all receivers of the app."""
+    """Leave no receiver of the app connected."""
     return override_settings(KOMFORTKASSE={})
 
 
 def empty_tables() -> None:
-    """Truncate if possible, so dead rows of one round do not slow down the next."""
-    tables = [model._meta.db_table for model in (Line, Order, Bare, RemovedOrder)]
+    """Truncate, where that is possible, so that dead rows of one round do not slow the next."""
+    models = (Line, Order, Bare, RemovedOrder, ShopState)
+    tables = [model._meta.db_table for model in models]
     connection.ops.execute_sql_flush(
         connection.ops.sql_flush(no_style(), tables, allow_cascade=False)
     )
@@ -54,7 +55,7 @@ def make_due(count: int) -> None:
 
 
 def make_backing_off(count: int) -> None:
-    """Record removals that were tried once and wait for their next attempt."""
+    """Record removals that were tried once and are not due yet."""
     RemovedOrder.objects.bulk_create(
         [
             RemovedOrder(
@@ -94,13 +95,13 @@ def _finished_row(number: int, days: Sequence[str]) -> dict[str, str]:
     return {
         "shop": "'default'",
         "order_number": f"'F{number}'",
-        # Komfortkasse did not know one of ten.
+        # One of ten was not known to Komfortkasse.
         "state": "'unknown'" if number % 10 == 7 else "'removed'",
         "requested_via": "'delete'",
         "payment_status": "'DISAPPEARED'",
         "reference_number": f"'K{number}'",
         "amount": "'22.38'",
-        # One of a hundred was removed after its customer had paid.
+        # One of a hundred was removed although money had arrived.
         "amount_paid": "'22.38'" if number % 100 == 0 else "'0.00'",
         "currency": "'EUR'",
         "attempts": "1",
@@ -142,10 +143,10 @@ def indexes(model: type[models.Model]) -> dict[str, str]:
 
 
 def explain(query: models.QuerySet[Any]) -> str:
-    """Return the database's query plan; for MySQL, the keys that it uses."""
+    """Return how the database finds the rows of a query; of MySQL, the keys that it uses."""
     if connection.vendor != "mysql":
         return query.explain()
-    # The plan also names keys that it could have used.
+    # Its plan names as well the keys that it might have used.
     sql, parameters = query.query.sql_with_params()
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN {sql}", parameters)

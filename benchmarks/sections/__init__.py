@@ -3,8 +3,11 @@
 NAMES = (
     "deleting_many",
     "deleting_one",
+    "saving",
     "draining",
+    "many_workers",
     "slow_service",
+    "outage",
     "memory",
     "large_mirror",
     "startup",

@@ -51,16 +51,17 @@ def _over_budget(
 
 
 def _request(path: str, count: int, url: str, *, budget: float) -> float:
-    handler = WSGIHandler()
-    environ = RequestFactory().post(path).environ
     rows.empty_tables()
     rows.make_orders(count)
-
-    def answer() -> None:
-        handler(environ, _start_response).close()
-
     with rows.shop(API_URL=url, REQUEST_BUDGET=budget):
-        return timed(answer)
+        return answer(path)
+
+
+def answer(path: str) -> float:
+    """Return the seconds in which Django's WSGI handler answers a POST to ``path``."""
+    handler = WSGIHandler()
+    environ = RequestFactory().post(path).environ
+    return timed(lambda: handler(environ, _start_response).close())
 
 
 def _start_response(*arguments: object) -> Callable[[bytes], object]:
