@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure on each database, each section in a process of its own."""
+"""``python -m benchmarks``: measure on each database, each section in its own process."""
 
 import argparse
 import json
@@ -19,7 +19,7 @@ from benchmarks import databases
 from benchmarks.sections import NAMES
 from benchmarks.tables import table
 
-# The same on every database, which it does not open.
+# The start-up opens no database, so it is the same on all of them.
 _WITHOUT_DATABASE = {"startup"}
 
 

@@ -28,7 +28,7 @@ def sqlite() -> Iterator[str]:
 def on_server(url: str) -> Iterator[str]:
     """Make a database on the server of ``url``; the context is its URL.
 
-    Raises ``django.db.OperationalError`` where the server is not to be had.
+    Raises ``django.db.OperationalError`` if the server cannot be reached.
     """
     connection = _connect(url)
     name = connection.ops.quote_name(_NAME)
@@ -53,7 +53,7 @@ def describe(url: str) -> tuple[str, str]:
 
 
 def _execute(connection: BaseDatabaseWrapper, sql: str) -> None:
-    # Nothing stays open: it might be lost during the minutes in between.
+    # Close it: the connection could be lost during the minutes of a section.
     with connection.cursor() as cursor:
         cursor.execute(sql)
     connection.close()

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.drain``: push all that is due and print the peak of memory, in MiB."""
+"""``python -m benchmarks.drain``: push everything that is due, and print the peak memory in MiB."""
 
 import re
 import resource
@@ -11,7 +11,7 @@ import django
 def _peak() -> float:
     if sys.platform == "darwin":
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    # Linux's ru_maxrss of a process starts with that of its parent.
+    # Not ru_maxrss: on Linux it starts with the value of the parent process.
     status = Path("/proc/self/status").read_text()
     return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 2**10
 

@@ -1,4 +1,4 @@
-"""Repeat, compare, and say it in a cell of a table."""
+"""Repeats measurements, compares them, and writes the results as cells of a table."""
 
 import gc
 import statistics
@@ -19,7 +19,7 @@ class Times:
     def ratio(self, variant: str, reference: str) -> float:
         """Return the median of the ratios of the two in the same round.
 
-        In the same round, because a machine's speed changes while it measures.
+        In the same round, because the speed of a machine changes over time.
         """
         return statistics.median(times[variant] / times[reference] for times in self._rounds)
 
@@ -28,14 +28,14 @@ class Times:
         return statistics.median(times[variant] - times[reference] for times in self._rounds)
 
     def cell(self, variant: str, reference: str, *, at_most: float | None = None) -> str:
-        """Return the ratio of the two in a cell, beside what the variant takes."""
+        """Return a cell with the ratio of the two and the time of the variant."""
         beside = seconds(self.median(variant))
         return cell(self.ratio(variant, reference), at_most=at_most, beside=beside)
 
     def rate_cell(
         self, variant: str, reference: str, count: int, *, at_least: float | None = None
     ) -> str:
-        """Return the ratio of their rates in a cell, beside how many the variant does a second."""
+        """Return a cell with the ratio of their rates and the rate of the variant."""
         # A rate is the inverse of a time.
         ratio = self.ratio(reference, variant)
         return cell(ratio, at_least=at_least, beside=f"{count / self.median(variant):,.0f}/s")
@@ -46,8 +46,8 @@ def interleave(
 ) -> Times:
     """Run each variant once per round; each returns the seconds it took.
 
-    Every other round goes backwards, so that none profits from its predecessor. The rounds that
-    warm up do not count.
+    Every other round goes backwards, so the order of the variants does not matter. Warm-up rounds
+    do not count.
     """
     order = list(variants)
     measured = []
@@ -60,7 +60,7 @@ def interleave(
 
 
 def timed(act: Callable[[], object]) -> float:
-    """Return the seconds that ``act`` takes, without the garbage of others."""
+    """Return the seconds that ``act`` takes, after collecting old garbage."""
     gc.collect()
     started = time.perf_counter()
     act()
@@ -75,7 +75,7 @@ def cell(
     at_least: float | None = None,
     beside: str = "",
 ) -> str:
-    """Return a figure with its target, in bold where it is missed, and what is beside it."""
+    """Return a figure with its target and a remark, in bold if it misses the target."""
     text = f"{_number(value)}{unit}"
     missed = (at_most is not None and value > at_most) or (
         at_least is not None and value < at_least
@@ -90,7 +90,7 @@ def cell(
 
 
 def seconds(value: float) -> str:
-    """Return a time in a unit that suits it."""
+    """Return a time as text, in a suitable unit."""
     return f"{_number(value)} s" if value >= 1 else f"{_number(value * 1000)} ms"
 
 

@@ -1,4 +1,4 @@
-"""Orders and mirror rows in any number, and the settings to measure them with."""
+"""Makes any number of orders and mirror rows, and changes the settings for a measurement."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -24,12 +24,12 @@ def shop(**options: object) -> override_settings:
 
 
 def without_shop() -> override_settings:
-    """Leave no receiver of the app connected."""
+    """Disconnect all receivers of the app."""
     return override_settings(KOMFORTKASSE={})
 
 
 def empty_tables() -> None:
-    """Truncate, where that is possible, so that dead rows of one round do not slow the next."""
+    """Truncate if possible, so dead rows of one round do not slow down the next."""
     tables = [model._meta.db_table for model in (Line, Order, Bare, RemovedOrder)]
     connection.ops.execute_sql_flush(
         connection.ops.sql_flush(no_style(), tables, allow_cascade=False)
@@ -54,7 +54,7 @@ def make_due(count: int) -> None:
 
 
 def make_backing_off(count: int) -> None:
-    """Record removals that were tried once and are not due yet."""
+    """Record removals that were tried once and wait for their next attempt."""
     RemovedOrder.objects.bulk_create(
         [
             RemovedOrder(
@@ -94,13 +94,13 @@ def _finished_row(number: int, days: Sequence[str]) -> dict[str, str]:
     return {
         "shop": "'default'",
         "order_number": f"'F{number}'",
-        # One of ten was not known to Komfortkasse.
+        # Komfortkasse did not know one of ten.
         "state": "'unknown'" if number % 10 == 7 else "'removed'",
         "requested_via": "'delete'",
         "payment_status": "'DISAPPEARED'",
         "reference_number": f"'K{number}'",
         "amount": "'22.38'",
-        # One of a hundred was removed although money had arrived.
+        # One of a hundred was removed after its customer had paid.
         "amount_paid": "'22.38'" if number % 100 == 0 else "'0.00'",
         "currency": "'EUR'",
         "attempts": "1",
@@ -142,10 +142,10 @@ def indexes(model: type[models.Model]) -> dict[str, str]:
 
 
 def explain(query: models.QuerySet[Any]) -> str:
-    """Return how the database finds the rows of a query; of MySQL, the keys that it uses."""
+    """Return the database's query plan; for MySQL, the keys that it uses."""
     if connection.vendor != "mysql":
         return query.explain()
-    # Its plan names as well the keys that it might have used.
+    # The plan also names keys that it could have used.
     sql, parameters = query.query.sql_with_params()
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN {sql}", parameters)

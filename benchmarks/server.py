@@ -1,7 +1,7 @@
 """A Komfortkasse that answers after a fixed time, or never, or a byte at a time.
 
-``python -m benchmarks.server BEHAVIOUR`` prints its API URL and serves until it is ended. It is a
-process of its own, or it would take its time from what is measured.
+``python -m benchmarks.server BEHAVIOUR`` prints its API URL and serves until it is ended. It is its
+own process, so that it does not use the time of the process that is measured.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _PAUSE = 0.05  # seconds between the bytes that drip
 
 @contextmanager
 def serving(behaviour: str) -> Iterator[str]:
-    """Serve in a process of its own; the context is the API URL.
+    """Serve in a new process; the context is the API URL.
 
     ``behaviour`` is ``hang``, ``drip-headers``, ``drip-body`` or the seconds an answer takes.
     """

@@ -46,7 +46,7 @@ TEMPLATES = [
     },
 ]
 
-# What is measured is the time that calls take, not what is logged of the ones that fail.
+# Measure the calls, not the logging of failures.
 LOGGING = {
     "version": 1,
     "handlers": {"null": {"class": "logging.NullHandler"}},

@@ -1,4 +1,4 @@
-"""What a shop serves: a view that deletes orders, its admin, and for comparison a bare one."""
+"""The pages of the shop: views that delete orders, the admin, and a bare admin to compare with."""
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
@@ -18,7 +18,7 @@ def delete_together(request: HttpRequest) -> HttpResponse:
 
 
 def delete_one_by_one(request: HttpRequest) -> HttpResponse:
-    """Delete all orders, each in a transaction of its own."""
+    """Delete all orders, each in its own transaction."""
     for order in Order.objects.all():
         order.delete()
     return HttpResponse(status=204)

@@ -1,6 +1,6 @@
-"""Builds with setuptools, but so that the same files make the same distributions.
+"""Builds with setuptools. The same files always give the same distributions.
 
-setuptools stores in them who built them, when, and with which umask.
+Without this, setuptools stores who built them, when, and with which umask.
 """
 
 import gzip
@@ -12,7 +12,7 @@ from pathlib import Path
 from setuptools import build_meta
 from setuptools.build_meta import *  # noqa: F403 - all the other hooks
 
-# A frontend runs this in a process of its own.
+# A frontend runs this in its own process.
 os.umask(0o022)
 
 
@@ -21,7 +21,7 @@ def build_sdist(sdist_directory: str, config_settings: dict[str, object] | None 
     name = build_meta.build_sdist(sdist_directory, config_settings)
     path = Path(sdist_directory, name)
     with tarfile.open(path) as built:
-        # Without directories: they are made where their files are unpacked.
+        # Without directories: unpacking the files creates them.
         members = [(member, built.extractfile(member)) for member in built if member.isfile()]
         seconds = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
         again = path.with_suffix(".again")

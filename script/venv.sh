@@ -19,8 +19,8 @@ python_or_exit() {
     fi
 }
 
-# make_venv DIRECTORY ARGUMENT...: a virtual environment with what the arguments tell pip to
-# install. Does nothing when that was done before and what the installation depends on is the same.
+# make_venv DIRECTORY ARGUMENT...: make a virtual environment; pip installs what the arguments say.
+# Does nothing if that was done before and nothing has changed since.
 make_venv() {
     venv=$1
     shift

@@ -1,4 +1,4 @@
-"""One module for each table: its ``TITLE``, and ``measure``, which returns the cells by row."""
+"""One module for each table: its ``TITLE``, and ``measure``, which returns its cells by row."""
 
 NAMES = (
     "deleting_many",

@@ -1,6 +1,6 @@
-"""``python -m benchmarks.sections NAME [--quick]``: measure one and print its cells as JSON.
+"""``python -m benchmarks.sections NAME [--quick]``: measure a section, print its cells as JSON.
 
-The database is the one of DATABASE_URL, and all orders and mirror rows in it are lost.
+It uses the database of DATABASE_URL and deletes all orders and mirror rows there.
 """
 
 import json

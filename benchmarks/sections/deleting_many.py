@@ -72,7 +72,7 @@ def _connected(receiver: Callable[..., None], *, only_afterwards: bool = False) 
 
 
 def bulk_create(count: int) -> None:
-    """Insert the smallest record of as many orders."""
+    """Insert the smallest possible record for each order."""
     Bare.objects.bulk_create([_bare(str(number)) for number in range(count)], batch_size=1000)
 
 

@@ -1,4 +1,4 @@
-"""How fast a backlog is sent, against the fastest that a simple loop or the latency allows."""
+"""How fast a backlog is sent, compared with a simple loop and with what the latency allows."""
 
 import http.client
 import json

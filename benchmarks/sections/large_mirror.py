@@ -1,4 +1,4 @@
-"""Whether what is done all day long depends on how much was done before."""
+"""Whether everyday queries become slower when the mirror has many finished rows."""
 
 import re
 from contextlib import suppress
@@ -20,7 +20,7 @@ from komfortkasse_django.models import RemovedOrder
 
 TITLE = "A mirror with many finished rows"
 
-_DUE = 1000  # and as many that are backing off
+_DUE = 1000  # and as many that wait for their next attempt
 _CLAIMED = 128  # rows of a claim with the default CONCURRENCY
 _FLAT = 1.5
 
@@ -57,7 +57,7 @@ def _claimable() -> QuerySet[RemovedOrder]:
 
 
 def _time_queries(*, rounds: int) -> Times:
-    """Time the queries beside one of a small table, since the sizes cannot be interleaved."""
+    """Time the queries, each with a query on a small table, because the sizes cannot take turns."""
     reference = Bare.objects.filter(next_attempt_at__lte=timezone.now())
     return interleave(
         {
@@ -74,7 +74,7 @@ def _relative(times: Times, variant: str) -> tuple[float, str]:
 
 
 def _plan(query: QuerySet[RemovedOrder]) -> str:
-    """Return what the index is on that the database uses, or its plan where it uses none."""
+    """Return the columns of the index that the database uses, or its plan if it uses none."""
     plan = rows.explain(query)
     used = [
         columns

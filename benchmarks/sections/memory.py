@@ -24,7 +24,7 @@ def measure(*, quick: bool) -> dict[str, str]:
 
 
 def _peak(url: str, count: int) -> float:
-    """Return the MiB that draining ``count`` removals takes in a process of its own."""
+    """Return the peak memory, in MiB, of a new process that drains ``count`` removals."""
     rows.empty_tables()
     rows.make_due(count)
     result = subprocess.run(

@@ -1,4 +1,4 @@
-"""How long a web request takes beside a Komfortkasse that does not come to an end."""
+"""How long a web request takes while Komfortkasse never finishes its answer."""
 
 from collections.abc import Callable
 from statistics import median
@@ -38,9 +38,9 @@ def measure(*, quick: bool) -> dict[str, str]:
 def _over_budget(
     budget: float, path: str, count: int, url: str, *, rounds: int
 ) -> tuple[float, float]:
-    """Return by how much a request exceeds its budget, and its length, in seconds.
+    """Return how much longer than its budget a request takes, and how long, in seconds.
 
-    What the deletion takes where nothing is sent is not counted as excess.
+    The time of the same deletion without sending is subtracted.
     """
     over, whole = [], []
     for _ in range(rounds):

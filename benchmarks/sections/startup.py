@@ -39,7 +39,7 @@ def _run(code: str, **environment: str) -> float:
         [sys.executable, "-c", code],
         check=True,
         stdout=subprocess.PIPE,
-        # Compiled once, as pip does with what it installs.
+        # Compile it once, as pip does when it installs.
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **environment},
     )
     return float(result.stdout)

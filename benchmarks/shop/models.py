@@ -1,4 +1,4 @@
-"""An order as plain as possible, and the smallest record that could be kept of it."""
+"""An order as simple as possible, and the smallest record of its removal."""
 
 from django.db import models
 
@@ -21,7 +21,7 @@ class Line(models.Model):
 
 
 class Bare(models.Model):
-    """Six columns: what any record of a removal would need."""
+    """Six columns, which any record of a removal needs."""
 
     shop = models.CharField(max_length=255)
     order_number = models.CharField(max_length=255, db_index=True)

@@ -1,4 +1,4 @@
-"""Settings of the example shop. What differs between machines is read from ``.env``."""
+"""Settings of the example shop. Settings of one machine are read from ``.env``."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ DATABASES = {
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,  # seconds
         },
-        # A database in memory would be one connection for the tests and the server that they start.
+        # Not in memory: the tests and the server that they start need separate connections.
         "TEST": {"NAME": BASE_DIR / "test.sqlite3"},
     },
 }
@@ -45,7 +45,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "shop",
     "sandbox",
-    # After the admin: it extends the admin of the shop's orders.
+    # After the admin, because it extends the Order admin.
     "komfortkasse_django",
 ]
 
@@ -89,5 +89,5 @@ KOMFORTKASSE = {
     },
 }
 
-# What the sandbox expects of its one customer.
+# The only key that the sandbox accepts.
 SANDBOX_API_KEY = KOMFORTKASSE["default"]["API_KEY"]

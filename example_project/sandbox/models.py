@@ -1,4 +1,4 @@
-"""What the sandbox, in the role of Komfortkasse, knows of orders, and when it is out of order."""
+"""The orders and outages of the sandbox, which plays Komfortkasse."""
 
 from collections.abc import Collection
 
@@ -49,14 +49,14 @@ class SandboxOrder(models.Model):
 
 class OutageQuerySet(models.QuerySet["Outage"]):
     def consume(self) -> bool:
-        """Whether an outage hits the call that is being answered."""
+        """Whether there is an outage at the moment."""
         if self.filter(calls_left=None).exists():
             return True
         return bool(self.filter(calls_left__gt=0).update(calls_left=F("calls_left") - 1))
 
 
 class Outage(models.Model):
-    """While it lasts, every call is answered with 503."""
+    """As long as there is one, every call is answered with 503."""
 
     calls_left = models.PositiveIntegerField(
         _("calls left"),

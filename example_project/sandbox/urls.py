@@ -5,6 +5,6 @@ from sandbox.views import remove_order
 app_name = "sandbox"
 
 urlpatterns = [
-    # A path, because a server decodes the slashes of an order number before Django sees them.
+    # <path:>, because a server decodes the slashes of an order number before Django sees them.
     path("order/remove/<path:number>", remove_order, name="remove_order"),
 ]

@@ -1,4 +1,4 @@
-"""``POST /order/remove/{orderNumber}``, played after the contract of Komfortkasse's API v2."""
+"""``POST /order/remove/{orderNumber}``, as the contract of Komfortkasse's API v2 defines it."""
 
 from django.conf import settings
 from django.http import HttpRequest, JsonResponse
@@ -13,7 +13,7 @@ from sandbox.models import INCLUDES, Outage, SandboxOrder
 @csrf_exempt
 @require_POST
 def remove_order(request: HttpRequest, number: str) -> JsonResponse:
-    """Mark an order as removed and answer with it. Doing so twice is like doing so once."""
+    """Mark an order as removed and answer with it. A second time changes nothing."""
     if Outage.objects.consume():
         return _error(503, "Service unavailable")
     api_key = request.headers.get("X-Komfortkasse-API-Key", "")

@@ -22,7 +22,7 @@ class Customer(models.Model):
 
 
 class Campaign(models.Model):
-    """Pre-orders of one product. When it is called off, its orders go with it."""
+    """Pre-orders of one product. When the campaign is deleted, its orders are deleted as well."""
 
     name = models.CharField(_("name"), max_length=100)
 
@@ -65,7 +65,7 @@ class Order(models.Model):
         with transaction.atomic():
             self.cancelled_at = timezone.now()
             self.save(update_fields=["cancelled_at"])
-            # No signal tells of a cancellation, and both shall commit together or not at all.
+            # Django sends no signal for a cancellation. One transaction: both commit, or none does.
             remove(self)
 
 
@@ -89,7 +89,7 @@ class ArchivedOrderManager(models.Manager["ArchivedOrder"]):
 
 
 class ArchivedOrder(Order):
-    """The cancelled orders, which are cleared out some day."""
+    """Cancelled orders, which the shop deletes some day."""
 
     objects: ClassVar = ArchivedOrderManager()
 

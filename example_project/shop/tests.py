@@ -16,7 +16,7 @@ from shop.models import Customer, Order
 
 
 def with_api_url(url: str) -> dict[str, Any]:
-    # A budget that a busy machine does not exhaust.
+    # Enough for a busy machine.
     options = {**settings.KOMFORTKASSE["default"], "API_URL": url, "REQUEST_BUDGET": 60}
     return {"default": options}
 
@@ -77,7 +77,7 @@ class DemoTests(LiveServerTestCase):
 
 
 def remove_nothing(order: SandboxOrder, included: object) -> dict[str, object]:
-    """Answer as if the order was removed, which it is not."""
+    """Answer as if the order were removed, but remove nothing."""
     SandboxOrder.objects.filter(pk=order.pk).update(removed_at=None)
     return {**order.attributes, "number": order.number, "paymentStatus": "DISAPPEARED"}
 

@@ -1,4 +1,4 @@
-"""``manage.py demo``: what becomes of deleted orders, told and checked step by step."""
+"""``manage.py demo``: shows and checks step by step what happens to deleted orders."""
 
 import difflib
 import socket
@@ -28,7 +28,7 @@ PREPAYMENT, INVOICE, PAYPAL = (
 
 @dataclass(frozen=True, kw_only=True)
 class Placed:
-    """An order of the story, as it is placed in the shop and registered at Komfortkasse."""
+    """An order of the demo: in the shop, and as Komfortkasse knows it."""
 
     number: str
     product: str
@@ -89,9 +89,9 @@ class NoDeletionAfterAllError(Exception):
 
 class Command(BaseCommand):
     help = (
-        "Place orders, delete them one by one, in bulk, by cascade and during an outage, and check"
-        " what the mirror and the sandbox say. Needs an empty shop and a running server; exits with"
-        " 1 when anything is not as it should."
+        "Place orders, delete them one by one, in bulk, by a cascade and during an outage, and"
+        " check the mirror and the sandbox. Needs an empty shop and a running server. Exits with 1"
+        " if anything is not as expected."
     )
 
     def handle(self, **options: object) -> None:
@@ -152,7 +152,7 @@ class Command(BaseCommand):
         self.tell("Order 1014 is not deleted but cancelled: the shop calls remove().", "1014")
 
     def tell(self, what: str, *numbers: str) -> None:
-        """Say what was done and what the mirror says of the orders now."""
+        """Print what was done, and what the mirror says about the orders now."""
         self.steps += 1
         self.stdout.write(textwrap.fill(f"{self.steps:2}. {what}", subsequent_indent="    "))
         for number in numbers:
@@ -163,7 +163,7 @@ class Command(BaseCommand):
             self.stdout.write(f"      {number}: {answer.strip()}")
 
     def compare(self) -> None:
-        """Compare with what should be there. Raises CommandError where anything differs."""
+        """Compare with the expected rows. Raises ``CommandError`` if anything differs."""
         comparisons = (
             ("The mirror", expected_mirror(), mirror()),
             ("The shop", kept(LEFT_IN_THE_SHOP), kept(numbers(Order.objects.all()))),
@@ -188,7 +188,7 @@ class Command(BaseCommand):
 
 
 def require_empty_shop() -> None:
-    """Raise CommandError where the story would mix with other orders."""
+    """Raise ``CommandError`` if there are other orders."""
     if any(model.objects.exists() for model in (Order, SandboxOrder, RemovedOrder)):
         raise CommandError(
             "The demo needs an empty shop. Delete the SQLite file, run migrate and start again."
@@ -196,7 +196,7 @@ def require_empty_shop() -> None:
 
 
 def require_server(api_url: str) -> None:
-    """Raise CommandError where the sandbox cannot be reached, or where it is no sandbox."""
+    """Raise ``CommandError`` if the sandbox cannot be reached, or is not on this machine."""
     url = urlsplit(api_url)
     if url.hostname not in {"127.0.0.1", "localhost"}:
         raise CommandError(
@@ -211,7 +211,7 @@ def require_server(api_url: str) -> None:
 
 
 def place(placed: Placed) -> None:
-    """Create the order in the shop, and at Komfortkasse where it is managed there."""
+    """Create the order in the shop, and at Komfortkasse if it is known there."""
     customer, _ = Customer.objects.get_or_create(
         name=placed.customer,
         defaults={"email": f"{placed.customer.split()[0].lower()}@example.org"},
@@ -233,7 +233,7 @@ def place(placed: Placed) -> None:
 
 
 def attributes(placed: Placed, order: Order) -> dict[str, object]:
-    """What Komfortkasse knows of the order, named as in its API."""
+    """Return Komfortkasse's data of the order, with the names of its API."""
     first_name, last_name = order.customer.name.split()
     known: dict[str, object] = {
         "date": order.created_at.strftime("%d-%m-%Y"),
