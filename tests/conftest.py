@@ -15,7 +15,7 @@ def komfortkasse() -> Iterator[Komfortkasse]:
 
 @pytest.fixture
 def configure(settings) -> Callable[..., None]:
-    """Change options of the default alias, or have others in its place that change some more."""
+    """Change options of the default alias, or replace it by other aliases with more changes."""
 
     def configure(
         *, aliases: dict[str, dict[str, object]] | None = None, **options: object

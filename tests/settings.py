@@ -60,5 +60,5 @@ KOMFORTKASSE = {
 
 SHOP_SWAPPED_ORDER_MODEL = "shop.SwappedInOrder"
 
-# The orders of these tests may share their numbers, to try what happens then.
+# In these tests several orders may have the same number.
 SILENCED_SYSTEM_CHECKS = ["komfortkasse_django.W004"]

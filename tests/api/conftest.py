@@ -15,7 +15,7 @@ def client():
 
 @pytest.fixture
 def service():
-    """Answer in Komfortkasse's place; any other request fails the test."""
+    """Answer instead of Komfortkasse. Any other request fails the test."""
     with responses.RequestsMock() as mock:
         yield mock
 

@@ -324,7 +324,7 @@ def test_the_servers_words_are_made_harmless(status, text, shown, client, servic
 
 @pytest.mark.parametrize("place", ["read_object", "_harmless", "_error_text", "_refusal"])
 def test_a_report_of_an_unforeseen_error_shows_no_key(place, client, service, monkeypatch):
-    """It shows the variables of each frame."""
+    """A report shows the variables of each frame."""
     monkeypatch.setattr(answers, place, lambda *arguments: {}["unforeseen"])
     service.post(ORDER_URL, body=error_json("No"), status=400)
 
@@ -338,7 +338,7 @@ def test_a_report_of_an_unforeseen_error_shows_no_key(place, client, service, mo
 
 
 def test_a_report_of_an_unforeseen_error_on_the_way_shows_no_key(monkeypatch):
-    """The frames of requests hold the request, and those of http.client what is sent of it."""
+    """The frames of requests hold the request, and those of http.client hold its bytes."""
 
     def request(*arguments, **headers):
         try:
@@ -355,7 +355,7 @@ def test_a_report_of_an_unforeseen_error_on_the_way_shows_no_key(monkeypatch):
     for text in (report.get_traceback_html(), report.get_traceback_text()):
         assert "can't start new thread" in html.unescape(text)
         assert KEY not in html.unescape(text)
-    # Where it happened is told all the same.
+    # The error still says where it happened.
     assert 'raise RuntimeError("can\'t start new thread") from error' in "".join(
         traceback.format_exception(caught.value)
     )
@@ -403,7 +403,7 @@ def test_the_key_is_in_no_error_and_no_log(answer, caplog, capfd):
 
 
 def test_a_malformed_header_is_no_reason_to_fail(caplog):
-    """Boxes in between add strange headers; the answer counts."""
+    """Proxies add strange headers. Only the answer counts."""
     answer = http_answer(order_json(), "no colon", status="200 OK")
     with Server(always(answer)) as server:
         assert Client(api_key=KEY, api_url=server.url).remove_order("1001").number == "1001"

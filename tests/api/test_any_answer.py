@@ -1,4 +1,4 @@
-"""Whatever is answered: what the contract allows is mirrored, all else breaks no push."""
+"""Any answer: one that follows the contract is mirrored, and no other one breaks a push."""
 
 import json
 import zlib
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 NUMBER = "1001"
 
-# The contract: what each attribute is.
+# The type of each attribute in the contract.
 
 text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 word = text.map("x".__add__)
@@ -33,7 +33,7 @@ currency = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=3, max_size=3)
 
 
 def part(required: dict[str, st.SearchStrategy], **optional: st.SearchStrategy):
-    """An object with what is required and some of what is optional."""
+    """An object with the required attributes and some optional ones."""
     return st.fixed_dictionaries(required, optional=optional)
 
 
@@ -132,7 +132,7 @@ orders = part(required, **optional)
 anything_else = [name for name in [*required, *optional] if name != "number"]
 errors = part({"error": word})
 
-# What no contract knows.
+# Values that are not in the contract.
 
 any_json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
@@ -145,7 +145,7 @@ any_json = st.recursive(
 
 @st.composite
 def spoilt(draw, contents):
-    """What the contract allows, but for an attribute or two."""
+    """An answer that follows the contract, except for one or two attributes."""
     content = dict(draw(contents))
     for name in draw(st.lists(st.sampled_from([*content, *optional]), max_size=2)):
         if draw(st.booleans()):
@@ -156,7 +156,7 @@ def spoilt(draw, contents):
 
 
 def bodies(contents):
-    """JSON, well or badly encoded."""
+    """JSON, with a right or wrong encoding."""
     body = st.builds(
         lambda content, ascii_only, indent: json.dumps(
             content, ensure_ascii=ascii_only, indent=indent
@@ -197,7 +197,7 @@ answers = (
 
 
 def push_one() -> RemovedOrder:
-    """Push a single row, and return it as it is stored then."""
+    """Push a single row, and return it as it is stored afterwards."""
     ShopState.objects.all().delete()
     RemovedOrder.objects.all().delete()
     RemovedOrder.objects.create(shop="default", order_number=NUMBER, requested_via="delete")
@@ -256,7 +256,7 @@ def decompressed(body: bytes) -> bytes:
 
 
 def meaning(status: int, body: bytes) -> str:
-    """The state that an answer leads to, told from it in the plainest way."""
+    """Return the state that an answer leads to, in the simplest possible way."""
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
@@ -304,7 +304,7 @@ def test_no_other_breaks_a_push(komfortkasse, answer):
     assert (row.last_error == "") == (row.state in {"removed", "unknown"})
     if row.state == "pending":
         assert timedelta(0) < row.next_attempt_at - timezone.now() <= timedelta(hours=1)
-    elif row.state == "unknown":  # a shop may tell Komfortkasse later of its orders
+    elif row.state == "unknown":  # Komfortkasse may import the order later
         assert row.next_attempt_at - timezone.now() > timedelta(minutes=50)
     else:
         assert row.next_attempt_at is None

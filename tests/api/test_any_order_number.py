@@ -1,4 +1,4 @@
-"""Any order number arrives as it is: in the database, in the URL, and on each page of the admin."""
+"""Any order number stays unchanged: in the database, in the URL, and on the pages of the admin."""
 
 from html.parser import HTMLParser
 from urllib.parse import unquote_to_bytes
@@ -34,7 +34,7 @@ numbers = (
 
 
 def as_it_is(test):
-    """Try what once was trouble, then anything."""
+    """Try numbers that once made trouble, then any number."""
     for number in (".", "..", "a/b", "%2F", "a b ", " a", "<b>&amp;", "é😀", "x" * 255, "😀" * 255):
         test = example(number=number)(test)
     return given(number=numbers)(test)
@@ -42,7 +42,7 @@ def as_it_is(test):
 
 @pytest.fixture(scope="module")
 def server():
-    """Answers everything with the contract's 404, on a connection that is kept."""
+    """Answers every request with the contract's 404, and keeps the connection."""
     answer = http_answer(b'{"error": "Order not found"}', status="404 Not Found")
     with Server(always(answer)) as server:
         yield server
@@ -63,7 +63,7 @@ def test_a_server_reads_it_from_one_segment_of_the_path(server, client, number):
     assert (method, version) == (b"POST", b"HTTP/1.1")
     *path, segment = target.split(b"/")
     assert path == [b"", b"api", b"v2", b"order", b"remove"]
-    # Neither the start of something else, nor a step to another directory.
+    # No other part of a URL, and no step to another folder.
     assert not set(b"?#;") & set(segment)
     assert segment not in {b".", b".."}
     assert unquote_to_bytes(segment).decode() == number
@@ -82,7 +82,7 @@ def test_it_is_recorded_told_and_recognised(komfortkasse, number):
     row = RemovedOrder.objects.get()
     assert (row.order_number, row.state) == (number, "removed")
 
-    # Deleted once more, and in use again before that could be told.
+    # Deleted again, and in use again before the removal could be sent.
     komfortkasse.answer = ConnectionError()
     order = Order.objects.create(number=number)
     order.delete()
@@ -90,7 +90,7 @@ def test_it_is_recorded_told_and_recognised(komfortkasse, number):
     RemovedOrder.objects.retry()
     assert push().states == {"superseded": 1}
 
-    # Who asks for it by its number means it.
+    # A removal by number is always sent.
     komfortkasse.answer = None
     [row] = remove(number)
     assert (row.order_number, row.state) == (number, "removed")
@@ -99,7 +99,7 @@ def test_it_is_recorded_told_and_recognised(komfortkasse, number):
 
 
 class Page(HTMLParser):
-    """The text of a page, and the structure around it."""
+    """The text of a page, and its structure."""
 
     def __init__(self, response) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class Page(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag, attributes) -> None:
-        if tag == "br":  # Django's, for a line's end
+        if tag == "br":  # Django's replacement for a line break
             self.text += "\n"
             return
         self.structure.append((tag, [name for name, _ in attributes]))
@@ -161,7 +161,7 @@ def test_the_admin_shows_and_finds_it_and_takes_nothing_in_it_for_markup(pages):
     @as_it_is
     def as_text(number):
         for name, page in pages(number).items():
-            # Django 6.1 leaves out the spaces around it, which no browser shows.
+            # Django 6.1 removes the spaces around it. No browser shows them.
             shown = normalize_newlines(number.strip())
             assert shown in normalize_newlines(page.text), name
             assert page.structure == harmless[name].structure, name

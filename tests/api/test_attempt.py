@@ -68,7 +68,7 @@ def test_a_dripping_server_costs_no_more_than_the_deadline(at_once, dripped):
 
 
 def test_no_time_left_is_a_timeout():
-    """A socket would take 0 for "do not block"."""
+    """For a socket, 0 would mean "do not block"."""
     attempt = Attempt()
     attempt.start(time.monotonic())
     with pytest.raises(TimeoutError):
@@ -84,7 +84,7 @@ def test_time_that_ran_out_before_sending():
 
 
 def repeated(head, part, size):
-    """Return a waste that sends a part again and again, up to a size in bytes."""
+    """Return a script that sends a part again and again, up to a size in bytes."""
 
     def waste(connection):
         connection.send(head)
@@ -148,11 +148,11 @@ BOMBS["gzip, gzip"] = http_answer(gzip.compress(BOMBS["gzip"]), "Content-Encodin
 def test_a_flooding_server_costs_little_memory(waste, request):
     with Server(first(waste)) as server:
         client = client_of(server, deadline=60)
-        client._session()  # its import is not what is measured
-        tracemalloc.start()  # it slows everything down, so time is not measured here
+        client._session()  # its import is not measured
+        tracemalloc.start()  # tracing is slow, so this measures no time
         request.addfinalizer(tracemalloc.stop)
         error = failure(client)
-        # Some MiB of headers, held as bytes, text and parsed.
+        # Some MiB of headers: as bytes, as text and parsed.
         assert tracemalloc.get_traced_memory()[1] < 12 * MIB
         assert type(error) is UnexpectedAnswer
         assert client.remove_order("1001").number == "1001"
@@ -160,7 +160,7 @@ def test_a_flooding_server_costs_little_memory(waste, request):
 
 
 def test_too_large_headers_are_called_so():
-    # Few and large, or a newer http.client takes offence at their number first.
+    # Few large ones: newer versions of http.client limit their number.
     part = b"HTTP/1.1 100 Continue\r\nX-Padding: %b\r\n\r\n" % (b"x" * 60_000)
     with Server(first(repeated(b"", part, 8 * MIB))) as server:
         assert "too large" in str(failure(client_of(server)))

@@ -1,4 +1,4 @@
-"""Connections that are slow, broken, reused or led through a proxy."""
+"""Connections that are slow, broken, reused or go through a proxy."""
 
 import re
 import socket
@@ -323,7 +323,7 @@ def test_a_ca_bundle_that_cannot_be_used(variable, name, reason, tls, tmp_path, 
 
 
 def test_a_folder_of_certificates_is_a_ca_bundle(tls, tmp_path, monkeypatch):
-    """Without the right one in it: this is the server's fault, or that of who trusts nobody."""
+    """The bundle is valid, but does not contain the right certificate."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path))
     with Server(always(ANSWER), tls=tls) as server:
         error = failure(client_of(server))
@@ -363,7 +363,7 @@ def test_a_server_without_tls():
 
 @pytest.fixture
 def proxied(monkeypatch):
-    """Return a function that starts a proxy with a script for its answer to CONNECT."""
+    """Return a function that starts a proxy, with a script for the answer to CONNECT."""
 
     def start(script):
         proxy = Server(script)
@@ -430,7 +430,7 @@ def test_no_tls_behind_a_proxy(proxied):
 def test_a_proxy_that_drips(pause, proxied):
     def script(connection):
         connection.read_request()
-        # With no pause the handshake is what starts late.
+        # Without a pause, the handshake starts late.
         connection.wait(0.0 if pause else 1.5)
         connection.drip(ESTABLISHED, pause)
         connection.wait(30)
@@ -442,7 +442,7 @@ def test_a_proxy_that_drips(pause, proxied):
 
 
 def test_a_socks_proxy_keeps_connections_of_its_own_kind(monkeypatch):
-    """Ours would bypass it; PySocks, which it needs, need not be installed."""
+    """Our connections would bypass it. PySocks, which it needs, may be missing."""
 
     class SOCKSProxyManager:
         pool_classes_by_scheme = "its own"
@@ -534,7 +534,7 @@ def test_the_proxy_of_the_environment_is_used(monkeypatch):
 
 
 def test_a_socks_proxy_is_left_to_urllib3(monkeypatch):
-    """Our own connections would bypass it."""
+    """Our connections would bypass it."""
     monkeypatch.setenv("ALL_PROXY", "socks5://localhost:1")
     monkeypatch.delenv("NO_PROXY", raising=False)
     with Server(always(http_answer(order_json()))) as server:

@@ -1,4 +1,4 @@
-"""Proper HTTP, broken HTTP and none at all, on real sockets."""
+"""Correct HTTP, broken HTTP and no HTTP at all, on real sockets."""
 
 import gzip
 import time
@@ -287,14 +287,14 @@ def test_a_host_that_cannot_be(host):
 
 
 def test_a_header_that_cannot_be_sent_is_an_error_without_it(monkeypatch):
-    """Were a key let through that requests refuses, its message would show it."""
+    """If requests refused a key, its message would show the key."""
     monkeypatch.setattr(rules, "problem_of_key", lambda _key: "")
     error = failure(Client(api_key=f" {KEY}\n", api_url=URL))
     assert type(error) is ConnectionFailed
 
 
 def test_other_errors_are_not_swallowed(client, service):
-    """A task engine ends a task by raising in the middle of what it does."""
+    """A task engine ends a task with an exception that can be raised anywhere."""
 
     class SoftTimeLimit(Exception):  # noqa: N818
         pass

@@ -228,7 +228,7 @@ def snake_case(name):
 
 
 def test_the_complete_order_names_every_field():
-    """Guard the test above: an attribute that is added must be added there."""
+    """The test above must have a value for each attribute."""
     for part, content in [
         (Order, COMPLETE),
         (Address, ADDRESS),

@@ -1,4 +1,4 @@
-"""What is declared is what is tried: versions, and that deprecations are errors."""
+"""Declared versions are tested, deprecations are errors, and hooks run what script/test runs."""
 
 import configparser
 import re

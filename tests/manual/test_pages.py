@@ -1,4 +1,4 @@
-"""Every page for people renders, has no long lines and leads to what exists."""
+"""Every page renders, has no long lines and only links to files that exist."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,7 @@ def test_renders_without_warnings(path):
 
 def test_has_no_long_lines(path):
     rule = r"=+(?:  =+)+\n"
-    # As the benchmark prints them.
+    # Tables of the benchmark.
     tables = re.compile(rf"^{rule}.*\n{rule}(?:.*\n)+?{rule}", re.MULTILINE)
 
     lines = tables.sub("", path.read_text(encoding="utf-8")).splitlines()

@@ -1,4 +1,4 @@
-"""The manual hides no code from the tests, and tells the truth."""
+"""The tests run all code of the manual, and compare its lists with the code."""
 
 import ast
 import json
@@ -26,7 +26,7 @@ GERMAN = ROOT / "README.de.rst"
 
 
 def rows(heading):
-    """The rows of the table whose first column has this heading, as words."""
+    """Return the rows of the table whose first column has this heading, as text."""
     for table in document().findall(nodes.table):
         head, body = (next(iter(table.findall(each))) for each in (nodes.thead, nodes.tbody))
         found = [
@@ -39,7 +39,7 @@ def rows(heading):
 
 
 def asked_for():
-    """The blocks for which there is a ``recipe(...)`` in the tests."""
+    """Yield the blocks that tests ask for with ``recipe(...)``."""
     for path in (ROOT / "tests").rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text())):
             if isinstance(call, ast.Call) and ast.unparse(call.func) == "recipe":
@@ -129,7 +129,7 @@ def test_installs_the_engines_that_are_tried(engine, install):
 
 
 def calls(name):
-    """The calls in the package of the function or method that is called by this name."""
+    """Yield the calls of the function or method with this name in the package."""
     for path in (ROOT / "komfortkasse_django").rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(call, ast.Call) and ast.unparse(call.func) == name:
@@ -137,7 +137,7 @@ def calls(name):
 
 
 def text_of(node):
-    """The text that is written there, with a gap for each value that is put into it."""
+    """Return the text of a node, with "…" for each value that is put into it."""
     parts = node.values if isinstance(node, ast.JoinedStr) else [node]
     text = "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in parts)
     return re.sub(r"%(\(\w+\))?(\.0f|[drs])", "…", text)
@@ -155,7 +155,7 @@ def test_knows_all_log_messages():
         for call in calls(f"logger.{name}")
     }
     logged |= {(text_of(call.args[1]), "ERROR or WARNING") for call in calls("logger.log")}
-    # With --watch it logs what it says without.
+    # With --watch it logs the messages that it otherwise prints.
     still_due = {text_of(call.args[1]) for call in calls("ngettext")}
     still_due = {text for text in still_due if text.endswith("still due: …")}
 
@@ -184,7 +184,7 @@ def test_knows_all_reasons():
     written = tuple(reason.rstrip("… ") for reason, _ in rows("Reason"))
     halts = {text_of(call.args[0]) for call in calls("self._stop")}
 
-    # The gap is the error of a call.
+    # "…" is the error of a call.
     reasons = halts - {"…"}
     assert {reason for reason in reasons if not reason.startswith(written)} == set()
     assert [each for each in written if not any(text.startswith(each) for text in reasons)] == []
@@ -200,7 +200,7 @@ def test_knows_all_checks():
 
 
 def is_given(call):
-    """Whether the first argument is written there."""
+    """Whether the first argument is a constant."""
     return isinstance(call.args[0], ast.Constant)
 
 
@@ -208,7 +208,7 @@ def test_names_all_that_is_stored():
     (stored,) = section("What is stored, and what is not").findall(nodes.block_quote)
     text = " ".join(stored.astext().split())
 
-    # One after the other, for some of these names are parts of others.
+    # One after the other, because some names are parts of others.
     for field in RemovedOrder._meta.fields[1:]:  # without the primary key
         _, found, text = text.partition(str(field.verbose_name).removesuffix(" at"))
         assert found, field
@@ -242,7 +242,7 @@ def test_names_extras_that_exist():
 
 
 class TestGerman:
-    """It speaks of the admin in the admin's words."""
+    """The German page uses the words of the admin."""
 
     def test_explains_all_states(self):
         terms = [term.astext() for term in document(GERMAN).findall(nodes.term)]

@@ -1,4 +1,4 @@
-"""German is complete, current and shipped as it is written."""
+"""The German translation is complete, current and compiled."""
 
 import ast
 import os
@@ -34,7 +34,7 @@ def catalogue() -> polib.POFile:
 
 
 def texts(entry: polib.POEntry) -> Iterator[tuple[str, str]]:
-    """Each original with its translation."""
+    """Yield each original with its translation."""
     if entry.msgid_plural:
         yield entry.msgid, entry.msgstr_plural[0]
         yield entry.msgid_plural, entry.msgstr_plural[1]
@@ -43,13 +43,13 @@ def texts(entry: polib.POEntry) -> Iterator[tuple[str, str]]:
 
 
 def documented() -> list[str]:
-    """The command that CONTRIBUTING.rst gives for finding the texts."""
+    """Return the command of CONTRIBUTING.rst that finds the texts."""
     translate = section("Translate", PACKAGE.parent / "CONTRIBUTING.rst")
     directory, command, *_ = next(translate.findall(nodes.literal_block)).astext().splitlines()
     assert directory == f"cd {PACKAGE.name}"
     program, *arguments = shlex.split(command)
     assert program == "django-admin"
-    # Without the working directory on the path, where "queue" is ours.
+    # Without the working directory on the path: "queue" would be our package there.
     return [sys.executable, "-P", "-m", "django", *arguments]
 
 
@@ -67,18 +67,18 @@ def test_is_what_makemessages_leaves(catalogue, tmp_path):
 
     left = polib.pofile(str(copy / MESSAGES.relative_to(PACKAGE) / "django.po"))
 
-    # Line by line, but for how a version of gettext wraps them.
+    # Versions of gettext wrap lines in different ways.
     assert list(map(str, left)) == list(map(str, catalogue))
     assert left.metadata == catalogue.metadata
 
 
 def translated(path: Path) -> Iterator[str]:
-    """The texts that a module translates, also where gettext does not find them: in f-strings."""
+    """Yield the texts that a module translates, also in f-strings, where gettext finds none."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call):
             name = getattr(node.func, "id", getattr(node.func, "attr", ""))
             if name == "_" or name.removesuffix("_lazy").endswith("gettext"):
-                # A context comes before it.
+                # The first argument is the context.
                 yield ast.literal_eval(node.args[name.startswith(("pgettext", "npgettext"))])
 
 
@@ -108,7 +108,7 @@ def test_keeps_placeholders_and_punctuation(catalogue):
 
 
 def test_short_texts_have_a_context(catalogue):
-    """All apps share one catalogue, in which "New" may be another app's."""
+    """All apps share one catalogue, so "New" may have the translation of another app."""
     locale = Path(admin.__file__).parent / "locale" / "de" / "LC_MESSAGES" / "django.mo"
     of_djangos_admin = {entry.msgid: entry.msgstr for entry in polib.mofile(str(locale))}
     for entry in catalogue:
@@ -119,7 +119,7 @@ def test_short_texts_have_a_context(catalogue):
 
 
 def test_another_apps_translations_stay_out(settings, tmp_path):
-    """A project's own come first, and so do those of the apps that are listed before."""
+    """The translations of a project and of apps that are listed earlier come first."""
     messages = tmp_path / "de" / "LC_MESSAGES"
     messages.mkdir(parents=True)
     theirs = polib.POFile()

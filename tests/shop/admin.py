@@ -1,4 +1,4 @@
-"""The admin of a shop that has ideas of its own, as the app finds it."""
+"""The admin of a shop with its own ideas, before the app extends it."""
 
 from typing import ClassVar
 
@@ -49,4 +49,4 @@ staff_site = admin.AdminSite("staff")
 
 @admin.register(Order, site=staff_site)
 class StaffOrderAdmin(admin.ModelAdmin):
-    """Stock, but for another site."""
+    """Unchanged, but on another site."""

@@ -1,4 +1,4 @@
-"""Orders as shops have them: the plain one first, then one for each oddity."""
+"""Orders as shops have them: first the plain one, then one for each special case."""
 
 import codecs
 import uuid
@@ -82,7 +82,7 @@ class UUIDOrder(models.Model):
 
 
 class EagerOrder(models.Model):
-    """Reads its fields while it is made, as django-salesman's Order does."""
+    """Reads its fields in ``__init__``, like django-salesman's Order."""
 
     ref = models.CharField(max_length=50)
 
@@ -92,7 +92,7 @@ class EagerOrder(models.Model):
 
 
 class EncryptedField(models.TextField):
-    """Refuses every look-up, as those of django-fernet-fields do."""
+    """Refuses every lookup, like the fields of django-fernet-fields."""
 
     def get_prep_value(self, value):
         return value and codecs.encode(value, "rot13")
@@ -105,7 +105,7 @@ class EncryptedField(models.TextField):
 
 
 class LateEncryptedField(EncryptedField):
-    """Refuses when the SQL is made."""
+    """Refuses when the SQL is compiled."""
 
     def get_lookup(self, lookup_name):
         class Refusing(models.lookups.In):
@@ -116,14 +116,14 @@ class LateEncryptedField(EncryptedField):
 
 
 class UnreadableField(EncryptedField):
-    """Cannot even take the text of its number."""
+    """Does not even accept the text of its number."""
 
     def to_python(self, value):
         raise ArithmeticError("not a ciphertext")
 
 
 class OddlyNumberedOrder(models.Model):
-    """Has no number that could be looked up."""
+    """Has no number that can be looked up."""
 
     encrypted = EncryptedField()
     late = LateEncryptedField()

@@ -1,4 +1,4 @@
-"""Calls of a client, most of them with an error that is looked through for what none may hold."""
+"""Calls of a client that must fail, and a search for secrets in their errors."""
 
 import json
 import pickle
@@ -26,7 +26,7 @@ def client_of(server, deadline=10.0):
 
 
 def reachable(error):
-    """Yield all texts that hang on an exception, the package's frames included."""
+    """Yield all texts that an exception leads to, also through the package's frames."""
     seen = set()
     stack = [error]
     while stack:
@@ -58,7 +58,7 @@ def assert_holds_no_key(error, key=KEY):
 
 
 def failure(client, number="1001", **kwargs):
-    """Return the error of a removal that must fail, checked for what none may hold."""
+    """Return the error of a removal that must fail, after a search for secrets in it."""
     with pytest.raises(KomfortkasseError) as caught:
         client.remove_order(number, **kwargs)
     error = caught.value
@@ -73,7 +73,7 @@ def error_json(error="Went wrong"):
 
 
 def first(waste):
-    """Return a script that wastes the first connection and answers properly on others."""
+    """Return a script that wastes the first connection and answers well on the others."""
 
     def script(connection):
         if connection.number > 1:
@@ -85,7 +85,7 @@ def first(waste):
 
 
 def within(seconds, started):
-    # A second is the promise; the others are for a machine that runs ten more things.
+    # The promise is one second. The others are for a busy machine.
     assert time.monotonic() - started < seconds + 3
 
 

@@ -4,7 +4,7 @@ from django.core.management import execute_from_command_line
 
 
 def exit_code(*arguments: str) -> int:
-    """What the operating system would be told."""
+    """Return the exit code that the operating system would see."""
     try:
         execute_from_command_line(["manage.py", *arguments])
     except SystemExit as exit_:

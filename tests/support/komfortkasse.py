@@ -1,4 +1,4 @@
-"""Komfortkasse at the HTTP boundary, answering after the contract."""
+"""Komfortkasse at the HTTP boundary. It answers as the contract says."""
 
 import json
 import re
@@ -20,7 +20,7 @@ def order_json(number: str, **attributes: object) -> dict[str, object]:
 
 
 class Komfortkasse:
-    """Knows every order, unless told otherwise by ``answers``; remembers what it was told."""
+    """Knows every order that has no other answer in ``answers``, and records all requests."""
 
     def __init__(self, mock: responses.RequestsMock) -> None:
         self.numbers: list[str] = []

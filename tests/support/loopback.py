@@ -1,4 +1,4 @@
-"""A server on a real socket of the loopback interface that does what a test scripts."""
+"""A server on a real loopback socket that follows the script of a test."""
 
 import contextlib
 import json
@@ -34,13 +34,13 @@ def http_answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
 
 
 def number_in(request: bytes) -> str:
-    """The order number that the head of a request names."""
+    """Return the order number in the head of a request."""
     path = request.split(b" ", 2)[1].decode().partition("?")[0]
     return unquote(path.rpartition("/")[2])
 
 
 class Connection:
-    """One accepted connection, as the script of a server sees it; ``number`` counts from 1."""
+    """One accepted connection, for the script of a server. ``number`` starts at 1."""
 
     def __init__(self, server: "Server", sock: socket.socket, number: int) -> None:
         self.server = server
@@ -48,7 +48,7 @@ class Connection:
         self.number = number
 
     def read_request(self) -> bytes:
-        """Return the head of the next request, empty when the client has gone."""
+        """Return the head of the next request, or nothing if the client has gone."""
         head = b""
         while b"\r\n\r\n" not in head:
             received = self.sock.recv(65536)
@@ -68,7 +68,7 @@ class Connection:
             self.wait(pause)
 
     def wait(self, seconds: float) -> None:
-        """Do nothing, but end with the server."""
+        """Do nothing until the server ends."""
         if self.server.stopping.wait(seconds):
             raise ConnectionAbortedError
 
@@ -81,9 +81,9 @@ class Connection:
 class Server:
     """Runs ``script(connection)`` in a thread for each connection it accepts.
 
-    ``requests`` are the heads of all requests read, ``connections`` counts the
-    accepted ones. What a script raises, beyond broken connections, is raised
-    again where the server ends.
+    ``requests`` are the heads of all requests, and ``connections`` counts the
+    accepted connections. If a script raises an error other than a broken
+    connection, it is raised again when the server ends.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class Server:
         try:
             if self.tls:
                 sock = self.tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-                # It takes the place of the other, which is closed now.
+                # It replaces the other one, which is closed now.
                 self._sockets.append(sock)
                 sock.do_handshake()
             with sock:
@@ -151,7 +151,7 @@ class Server:
 
 
 def always(data: bytes) -> Callable[[Connection], None]:
-    """Return a script that answers every request on a connection alike."""
+    """Return a script that gives the same answer to every request on a connection."""
 
     def script(connection: Connection) -> None:
         while connection.read_request():
@@ -171,7 +171,7 @@ def once(data: bytes) -> Callable[[Connection], None]:
 
 
 class Komfortkasse:
-    """Knows every order and counts what arrives; the hooks are called with each order number.
+    """Knows every order and counts the requests. Calls the hooks with each order number.
 
     ``serve`` is the script of its server.
     """

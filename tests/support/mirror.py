@@ -1,4 +1,4 @@
-"""The mirror as tests make it and see it."""
+"""Makes rows of the mirror, and reads them."""
 
 import sqlite3
 from collections import Counter
@@ -18,7 +18,7 @@ def numbers(count: int) -> list[str]:
 
 
 def due(*numbers: str, shop: str = "default", via: Via = Via.DELETE) -> list[RemovedOrder]:
-    """Rows that are due, one after the other, as if nobody had tried to deliver them."""
+    """Make rows that are due, one after the other, and that nobody has tried to deliver."""
     start = timezone.now() - timedelta(minutes=1)
     return RemovedOrder.objects.bulk_create(
         (
@@ -35,12 +35,12 @@ def due(*numbers: str, shop: str = "default", via: Via = Via.DELETE) -> list[Rem
 
 
 def states() -> Counter[str]:
-    """How many rows are in which state."""
+    """Return how many rows are in each state."""
     return Counter(RemovedOrder.objects.values_list("state", flat=True))
 
 
 def locked() -> OperationalError:
-    """What Django raises where somebody else is writing."""
+    """Return the error that Django raises while another connection writes."""
     cause = sqlite3.OperationalError("database is locked")
     cause.sqlite_errorcode = sqlite3.SQLITE_BUSY
     error = OperationalError("database is locked")

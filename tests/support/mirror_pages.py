@@ -27,7 +27,7 @@ def listed(client: Client, **query: str) -> list[str]:
 
 
 def cells(client: Client, **query: str) -> dict[str, str]:
-    """The first row of the list, by the name of its column, without tags."""
+    """Return the first row of the list, by the names of its columns, without tags."""
     page = text(client.get(reverse(LIST), query))
     found = re.findall(r'<t[dh] class="field-(\w+)[^>]*>(.*?)</t[dh]>', page)
     return {name: re.sub(r"<[^>]*>", "", cell).strip() for name, cell in found}

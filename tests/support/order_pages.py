@@ -22,7 +22,7 @@ def removal_url(order: Order) -> str:
 
 
 def fields_of(page: str) -> dict[str, list[str]]:
-    """What the confirmation form would send."""
+    """Return what the confirmation form would send."""
     found: dict[str, list[str]] = {}
     form = page[page.index('class="komfortkasse-confirmation"') :]
     for tag in re.findall(r"<input type=\"hidden\"[^>]*>", form):

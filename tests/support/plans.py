@@ -6,7 +6,7 @@ from komfortkasse_django.models import RemovedOrder
 
 
 def analyze() -> None:
-    """Tell the planner what there is, where it is usually told."""
+    """Update the planner's statistics, on databases that usually do this."""
     with connection.cursor() as cursor:
         if connection.vendor == "mysql":
             cursor.execute(f"ANALYZE TABLE {RemovedOrder._meta.db_table}")
@@ -16,7 +16,7 @@ def analyze() -> None:
 
 
 def index(*columns: str) -> str:
-    """The name of the index on the columns."""
+    """Return the name of the index on the columns."""
     with connection.cursor() as cursor:
         constraints = connection.introspection.get_constraints(cursor, RemovedOrder._meta.db_table)
     return next(
@@ -27,7 +27,7 @@ def index(*columns: str) -> str:
 
 
 def plan(sql: str) -> str:
-    """How the database runs a query; of MySQL the indexes that it uses, not all that it might."""
+    """Return a query plan; for MySQL only the indexes that are used, not all possible ones."""
     with connection.cursor() as cursor:
         cursor.execute(f"{connection.ops.explain_query_prefix()} {sql.replace('%', '%%')}")
         names = [column[0] for column in cursor.description]

@@ -20,7 +20,7 @@ _GAP = re.compile(r"^( *)# \.\.\..*$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Recipe:
-    """One block. ``title`` is that of its section, ``position`` its place there."""
+    """One code block. ``title`` is the title of its section, ``position`` its place there."""
 
     title: str
     position: int
@@ -29,33 +29,33 @@ class Recipe:
 
     @property
     def lines(self) -> list[str]:
-        """Its commands: lines that end with a backslash are joined, comments cut off."""
+        """Its commands, with continued lines joined and without comments."""
         lines = self.code.replace("\\\n", "").splitlines()
         return [line.partition("  # ")[0].strip() for line in lines]
 
     @property
     def files(self) -> dict[str, str]:
-        """Its parts, each under a comment with the name of the file it belongs in."""
+        """Its parts by file name. A comment above each part names the file."""
         before, *parts = _FILE.split(self.code)
         assert parts, f"{self} names no file"
         assert not before, f"{self} has code before the first name of a file"
         return dict(zip(parts[::2], parts[1::2], strict=True))
 
     def with_apps(self, *apps: str) -> Self:
-        """Put apps in the place of the comment ``# ...`` between others."""
+        """Replace the comment ``# ...`` between the apps by these apps."""
         lines = "\n".join(f'\\1"{app}",' for app in apps)
         code, count = _GAP.subn(lines, self.code)
         assert count == 1, f"{self} has {count} gaps"
         return replace(self, code=code)
 
     def without_backport(self) -> Self:
-        """Leave out what Django 5.2 alone needs."""
+        """Leave out lines that only Django 5.2 needs."""
         return replace(self, code=re.sub(r".*# Django 5\.2 only\n", "", self.code))
 
     def run(self, names: dict[str, Any], file: str | None = None) -> dict[str, Any]:
-        """Run its Python, or that of one of its files, with these names; return them and its own.
+        """Run its Python, or that of one of its files, in the namespace ``names``. Return that.
 
-        They are changed as those of a module are: with ``globals()`` it is as if it stood there.
+        With ``globals()`` it runs as if it were part of the calling module.
         """
         code = self.files[file] if file else self.code
         exec(compile(code, f"{README.name}: {self}", "exec"), names)
@@ -67,11 +67,11 @@ class Recipe:
 
 @cache
 def document(path: Path = README) -> nodes.document:
-    """The manual, or another page, parsed. Raises for the smallest thing that is wrong with it."""
+    """Return the manual, or another page, parsed. Raises an error for any mistake in it."""
     return publish_doctree(
         path.read_text(encoding="utf-8"),
         source_path=str(path),
-        # Pygments would be needed, and changes colours only.
+        # Needs Pygments, and only changes colours.
         settings_overrides={"report_level": 1, "halt_level": 1, "syntax_highlight": "none"},
     )
 
@@ -84,7 +84,7 @@ def section(title: str, path: Path = README) -> nodes.section:
 
 @cache
 def recipes() -> dict[tuple[str, int], Recipe]:
-    """All blocks, by title and position. A block that is no code has no language."""
+    """Return all blocks, by title and position. A block that is not code has no language."""
     found: dict[tuple[str, int], Recipe] = {}
     for block in document().findall(nodes.FixedTextElement):
         around = block

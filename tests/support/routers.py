@@ -21,7 +21,7 @@ class MirrorElsewhere:
 
 
 class OrdersFromAReplica:
-    """Orders are read from the second database, which may lag behind the first."""
+    """Orders are read from the second database, a replica that may be late."""
 
     def db_for_read(self, model, **hints):
         return "other" if model is Order else None

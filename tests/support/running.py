@@ -1,4 +1,4 @@
-"""Commands that run beside a test: started, waited for and ended."""
+"""Processes that run at the same time as a test."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Process(subprocess.Popen):
-    """A running ``python ARGUMENTS`` with all that it starts; ``log`` is what they wrote."""
+    """A running ``python ARGUMENTS`` with all its child processes; ``log`` is their output."""
 
     def __init__(self, arguments: tuple[str, ...], environment: dict[str, str], path: Path) -> None:
         self._path = path
@@ -37,14 +37,14 @@ class Process(subprocess.Popen):
         return self.wait(seconds)
 
     def kill_all(self) -> None:
-        """SIGKILL for it and all that it started."""
+        """Kill it and all its child processes with SIGKILL."""
         os.killpg(self.pid, signal.SIGKILL)
         self.wait()
 
 
 @contextmanager
 def starting(environment: dict[str, str], folder: Path) -> Iterator[Callable[..., Process]]:
-    """Start ``python ARGUMENTS``; what still runs at the end is killed."""
+    """Start ``python ARGUMENTS``. At the end, kill it if it still runs."""
     started: list[Process] = []
 
     def start(*arguments: str, **extra: str) -> Process:
@@ -59,11 +59,11 @@ def starting(environment: dict[str, str], folder: Path) -> Iterator[Callable[...
         for process in started:
             if process.poll() is None:
                 process.kill_all()
-            sys.stdout.write(process.log)  # shown where the test failed
+            sys.stdout.write(process.log)  # shown if the test failed
 
 
 def end(process: Process, seconds: float = 10) -> None:
-    """Ask for the end of what is still running, which has to be a good one."""
+    """Ask a running process to end. It must end well."""
     assert process.poll() is None, process.log
     process.send_signal(signal.SIGTERM)
     assert process.ended(seconds) == 0, process.log

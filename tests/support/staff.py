@@ -1,4 +1,4 @@
-"""Who works in the admin, and what they are told there."""
+"""People who work in the admin, and the messages that they see."""
 
 from django.contrib.auth.models import Permission, User
 from django.contrib.messages import get_messages
@@ -6,7 +6,7 @@ from django.test import Client
 
 
 def make_staff(*permissions: str) -> Client:
-    """A client that is logged in as somebody with these permissions."""
+    """Return a client that is logged in as a user with these permissions."""
     user = User.objects.create_user("staff", is_staff=True)
     grant(user, *permissions)
     client = Client()
@@ -24,6 +24,6 @@ def grant(user: User, *permissions: str) -> None:
 
 
 def message(response) -> tuple[str, str]:
-    """The level and the text of the one message that an answer leaves."""
+    """Return the level and the text of the only message of an answer."""
     [found] = get_messages(response.wsgi_request)
     return found.level_tag, str(found)
