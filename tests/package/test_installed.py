@@ -47,15 +47,14 @@ print(client.get("/admin/komfortkasse_django/removedorder/").content.decode())
 
 
 def commands() -> list[list[str]]:
-    """What the steps of the installation begin with where that is something to be run."""
+    """Return the command of each step of the installation that begins with "Run"."""
     (steps,) = section("Install").findall(nodes.enumerated_list)
-    begun = [step[0][0] for step in steps]
-    return [each.astext().split() for each in begun if isinstance(each, nodes.literal)]
+    return [step[0][1].astext().split() for step in steps if step.astext().startswith("Run ")]
 
 
 @pytest.fixture
 def komfortkasse():
-    """Knows every order, but for one that cannot exist."""
+    """Knows every order, except one that cannot exist."""
     unknown = http_answer(b'{"error": "Order not found"}', status="404 Not Found")
     double = Komfortkasse()
     double.on_request = lambda number: unknown if "ping" in number else None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from django.core.management.base import CommandError
 from django.db import DatabaseError, router
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
 from komfortkasse_django import orders, reconciliation
 from komfortkasse_django.conf import Shop, enabled_shops, shops
@@ -60,7 +60,7 @@ class Command(MirrorCommand):
         if verbosity > 0:
             self._describe(shop, findings)
         if dry_run:
-            self.stdout.write(_("Nothing was changed."))
+            self.stdout.write(pgettext("komfortkasse", "Nothing was changed."))
         elif not findings.is_all_done:
             done = self._walk(reconciliation.reconcile, shop, using, verbosity).missing
             if done and verbosity > 0:
