@@ -91,7 +91,7 @@ def test_is_a_setting(key):
     assert key in KEYS
 
 
-@pytest.mark.parametrize("name", ["ping", "prune", "push", "remove", "status"])
+@pytest.mark.parametrize("name", ["ping", "prune", "reconcile", "push", "remove", "status"])
 def test_is_a_command(name):
     command = f"komfortkasse_{name}"
 
