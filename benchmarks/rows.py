@@ -39,10 +39,11 @@ def empty_tables() -> None:
 
 def make_orders(count: int) -> None:
     """Insert orders numbered from 0."""
-    Order.objects.bulk_create(
-        [Order(number=str(number), customer="Max Mustermann", total=1) for number in range(count)],
-        batch_size=_BATCH,
-    )
+    for start in range(0, count, _BATCH):
+        Order.objects.bulk_create(
+            Order(number=str(number), customer="Max Mustermann", total=1)
+            for number in range(start, min(start + _BATCH, count))
+        )
 
 
 def make_due(count: int) -> None:

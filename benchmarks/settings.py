@@ -58,6 +58,7 @@ KOMFORTKASSE = {
         "API_KEY": "key-of-the-benchmarks",
         "API_URL": env("API_URL", default="http://127.0.0.1:9/api/v2"),
         "ORDER_MODEL": "shop.Order",
+        "ORDER_GONE": env.json("ORDER_GONE", default=None),
         "REQUEST_BUDGET": 0,
     },
 }

@@ -9,6 +9,7 @@ NAMES = (
     "slow_service",
     "outage",
     "memory",
+    "reconciling",
     "large_mirror",
     "startup",
 )

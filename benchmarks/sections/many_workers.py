@@ -44,7 +44,7 @@ def measure(*, quick: bool) -> dict[str, str]:
 def _ready_to_drain(url: str) -> Iterator["subprocess.Popen[str]"]:
     """Start a worker that waits for a line; the context is its process."""
     with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.drain", "--wait"],
+        [sys.executable, "-m", "benchmarks.command", "--wait", "komfortkasse_push"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "API_URL": url},

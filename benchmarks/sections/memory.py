@@ -28,7 +28,7 @@ def _peak(url: str, count: int) -> float:
     rows.empty_tables()
     rows.make_due(count)
     result = subprocess.run(
-        [sys.executable, "-m", "benchmarks.drain"],
+        [sys.executable, "-m", "benchmarks.command", "komfortkasse_push"],
         check=True,
         stdout=subprocess.PIPE,
         env={**os.environ, "API_URL": url},

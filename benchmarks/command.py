@@ -1,14 +1,16 @@
-"""``python -m benchmarks.drain``: push all that is due and print the peak of memory, in MiB.
+"""``python -m benchmarks.command [--wait] NAME``: run a command, print the peak of memory in MiB.
 
 ``--wait`` says "ready" before, and waits for a line.
 """
 
+import io
 import re
 import resource
 import sys
 from pathlib import Path
 
 import django
+from django.core.management import call_command
 
 
 def _peak() -> float:
@@ -20,11 +22,10 @@ def _peak() -> float:
 
 
 if __name__ == "__main__":
+    *options, name = sys.argv[1:]
     django.setup()
-    from komfortkasse_django.queue import pushing
-
-    if "--wait" in sys.argv:
+    if options:
         print("ready", flush=True)
         sys.stdin.readline()
-    pushing.push()
+    call_command(name, stdout=io.StringIO())
     print(_peak())
