@@ -245,6 +245,24 @@ def test_restoring_a_backup(project, pending):
     assert project.run("print(Order.objects.get().number)") == "2\n"
 
 
+def test_reconciling(project):
+    (line,) = recipe("Reconciling").lines
+    *times, user, command = line.split(maxsplit=6)
+    assert (times, user) == (["30", "3", "*", "*", "*"], "shop")
+    project.add(recipe("Orders that end without being deleted", 0))
+    project.run(
+        'Order.objects.create(number="1"); Order.objects.create(number="2")',
+        'Order.objects.filter(number="2").update(status="cancelled")',
+    )
+    assert project.mirror() == []
+
+    written = project.sh(f"cd / && {command.replace('/srv/shop', str(project.path))}")
+
+    assert "1 removal was never recorded, so 1 call to Komfortkasse: 2\n" in written
+    project.sh("python manage.py komfortkasse_push")
+    project.assert_removed("2")
+
+
 def test_pruning(project, pending):
     (line,) = recipe("Pruning").lines
     when, user, command = line.split(maxsplit=2)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from django.core.management.base import CommandError
 from django.db import DatabaseError, router
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext, pgettext
+from django.utils.translation import ngettext, npgettext, pgettext
 
 from komfortkasse_django import orders, reconciliation
 from komfortkasse_django.conf import Shop, enabled_shops, shops
@@ -77,11 +77,12 @@ class Command(MirrorCommand):
         def total() -> int:
             return orders.count(shop, using=reconciliation.orders_at(shop, using=using))
 
-        with progress(total, verbosity=verbosity, unit=shop.alias) as advance:
+        with progress(total, verbosity=verbosity, label=shop.alias) as advance:
             return walk(shop, using=using, on_progress=advance)
 
     def _describe(self, shop: Shop, findings: Findings) -> None:
-        text = ngettext(
+        text = npgettext(
+            "komfortkasse",
             "Shop %(shop)s: %(orders)d order, %(gone)d gone.",
             "Shop %(shop)s: %(orders)d orders, %(gone)d gone.",
             findings.orders,
@@ -105,7 +106,7 @@ class Command(MirrorCommand):
             self._name(text, findings.alive_again, findings.first_alive_again)
 
     def _name(self, text: str, count: int, numbers: list[str]) -> None:
-        more = [_("and more")] if count > len(numbers) else []
+        more = [pgettext("komfortkasse", "and more")] if count > len(numbers) else []
         self.stdout.write(text % {"count": count, "numbers": ", ".join([*numbers, *more])})
 
 
