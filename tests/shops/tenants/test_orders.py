@@ -1,11 +1,13 @@
 """Orders of two tenants, each with a schema, a mirror and an API key of its own."""
 
+from datetime import timedelta
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.test import Client
+from django.utils import timezone
 from django_tenants.utils import schema_exists, tenant_context
 from tenants.models import Domain, Tenant
 
@@ -208,9 +210,9 @@ class TestEachTenant:
 
     def test_a_pause_is_the_tenant_s_own(self, berlin, vienna):
         with tenant_context(berlin):
-            ShopState.objects.update_or_create(
-                shop="default", defaults={"paused_until": "2100-01-01T00:00Z"}
-            )
+            until = timezone.now() + timedelta(minutes=5)
+            ShopState.objects.filter(shop="default").delete()
+            ShopState.objects.create(shop="default", paused_until=until, failures=10)
         assert each_tenant("komfortkasse_push")[1] == "Failed for berlin"
         assert mirror_of(berlin) == [("1001", "pending")]
         assert mirror_of(vienna) == [("1001", "removed")]
