@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib.admin import SimpleListFilter
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views import main
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.formats import number_format
@@ -96,6 +98,19 @@ class ShopFilter(_Filter):
         # The shop that is asked for may be one that is not in the settings any more.
         aliases = dict.fromkeys([*shops(), *filter(None, [self.value()])])
         return [(alias, alias) for alias in aliases] if len(aliases) > 1 else []
+
+
+class ChangeList(main.ChangeList):
+    """Shows the whole list for filters that the database refuses, such as ``?shop=%00``."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        try:
+            super().get_results(request)
+        except Exception as error:
+            # Databases raise all sorts of errors. Without a filter the trouble has another cause.
+            if not self.filter_params:
+                raise
+            raise IncorrectLookupParameters(error) from error
 
 
 # The head

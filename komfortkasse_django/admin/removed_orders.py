@@ -23,6 +23,7 @@ from django.utils.translation import ngettext, pgettext_lazy
 
 from komfortkasse_django.admin.actions import retry_removals
 from komfortkasse_django.admin.changelist import (
+    ChangeList,
     PaymentStatusFilter,
     ReceivedFilter,
     ShopFilter,
@@ -106,6 +107,9 @@ class RemovedOrderAdmin(ModelAdmin):
             "next_attempt",
             "requested",
         ]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: object) -> type[ChangeList]:
+        return ChangeList
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -3,6 +3,8 @@
 import re
 
 import pytest
+from django.contrib.admin.views.main import ChangeList
+from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
 
@@ -46,6 +48,31 @@ class TestFilters:
         make(order_number="failed", state="failed", shop="gone", amount_paid=0)
 
         assert listed(staff, **query) == found
+
+    @pytest.mark.parametrize(
+        "parameter",
+        [
+            *("shop", "state", "payment_status", "received", "q", "order_number__regex", "pk", "o"),
+            *("attempts__in", "created_at__year", "shop__range", "p"),
+        ],
+    )
+    @pytest.mark.parametrize("value", ["\0", "a\0b", "9" * 40, "[", ""])
+    def test_survive_what_a_database_refuses(self, staff, make, parameter, value):
+        make()
+
+        page = staff.get(reverse(LIST), {parameter: value}, follow=True)
+
+        assert page.status_code == 200
+        assert "komfortkasse-counts" in text(page)
+
+    def test_do_not_hide_trouble_that_has_another_cause(self, staff, monkeypatch):
+        def fail(*args):
+            raise OperationalError("the database is gone")
+
+        monkeypatch.setattr(ChangeList, "get_results", fail)
+
+        with pytest.raises(OperationalError, match="is gone"):
+            staff.get(reverse(LIST), {"shop": "default"}, follow=True)
 
     def test_offer_all_there_is(self, staff):
         filters = {

@@ -3,13 +3,16 @@
 import pytest
 from django.contrib import admin
 from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.sites import all_sites
+from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.test import Client
-from django.urls import reverse
+from django.urls import path, reverse
 
+from komfortkasse_django.admin import OrderAdminMixin
 from komfortkasse_django.models import RemovedOrder
 from tests.shop.admin import OrderAdmin
-from tests.shop.models import Order
+from tests.shop.models import KeyedByTheDatabaseOrder, Order
 from tests.support.order_pages import (
     ACTION,
     BUTTON,
@@ -172,6 +175,20 @@ class TestFromTheForm:
         for key in ("999999", "no-key"):
             url = reverse("admin:shop_order_remove_from_komfortkasse", args=[key])
             assert clerk.get(url).status_code == 404
+
+    @pytest.mark.parametrize("key", ["%00", "a%00b", "_00", "9" * 40, "[", "%F0%9F%98%80"])
+    @pytest.mark.parametrize("model", [Order, KeyedByTheDatabaseOrder])
+    def test_of_a_key_that_cannot_be_one(self, settings, configure, model, key):
+        configure(ORDER_MODEL=model._meta.label)
+        site = admin.AdminSite("own")
+        site.register(model, type("OwnAdmin", (OrderAdminMixin, admin.ModelAdmin), {}))
+        settings.ROOT_URLCONF = (path("own/", site.urls),)
+        client = Client()
+        client.force_login(User.objects.create_superuser("staff"))
+
+        url = f"/own/shop/{model._meta.model_name}/{key}/remove-from-komfortkasse/"
+        assert client.get(url).status_code == client.post(url).status_code == 404
+        all_sites.discard(site)
 
     def test_not_while_adding(self):
         clerk = make_staff("shop.add_order", "shop.view_order", "komfortkasse_django.remove_order")
