@@ -126,7 +126,7 @@ def gone(shop: Shop, keys: Iterable[object], *, using: str) -> set[object]:
     """Those of the orders with these primary keys that meet ``ORDER_GONE``."""
     if shop.gone is None:
         return set()
-    rows = _rows(shop.model, using).filter(pk__in=keys).filter(shop.gone)
+    rows = _rows(shop.model, using).filter(pk__in=list(keys)).filter(shop.gone)
     return set(rows.values_list("pk", flat=True))
 
 
@@ -140,7 +140,7 @@ def accepted(shop: Shop, keys: Iterable[object], *, using: str) -> set[object]:
     """Those of the orders with these primary keys that ``ORDER_FILTER`` accepts."""
     if shop.wants is None:
         return set(keys)
-    return {row.pk for row in _rows(shop.model, using).filter(pk__in=keys) if shop.wants(row)}
+    return {row.pk for row in _rows(shop.model, using).filter(pk__in=list(keys)) if shop.wants(row)}
 
 
 def count(shop: Shop, *, using: str) -> int:
@@ -203,7 +203,7 @@ def _shown(shop: Shop, keys: Iterable[object], using: str) -> set[object]:
     """Those of the orders that the model's default manager shows, all where it raises."""
     try:
         shown = shop.model._default_manager.using(using)  # noqa: SLF001
-        return set(shown.filter(pk__in=keys).values_list("pk", flat=True))
+        return set(shown.filter(pk__in=list(keys)).values_list("pk", flat=True))
     except Error:
         raise
     except Exception:  # noqa: BLE001 - as a manager does that demands a scope

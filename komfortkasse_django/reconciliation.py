@@ -10,20 +10,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from django.db import connections, transaction
+from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from komfortkasse_django import orders
 from komfortkasse_django.conf import Shop
 from komfortkasse_django.database import mirror_database, write_first
-from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.models import RemovedOrder, ShopState
 
 State = RemovedOrder.State
 
 _AT_ONCE = 1000  # rows written in one transaction
 _NAMED = 10  # order numbers that are named, of each kind
-_LOCK = 0x6B6B72656369  # any number that nobody else uses on this PostgreSQL server
 
 
 class NotReconcilableError(Exception):
@@ -175,14 +174,14 @@ class _Walk:
         self._record([number for number in numbers if number not in last and number not in living])
 
     def _last_rows(self, numbers: Collection[str]) -> dict[str, _Last]:
-        rows = (
-            self.rows.filter(order_number__in=numbers)
-            .order_by("pk")
-            .values_list("order_number", "pk", "state", "requested_via", "alive_again_at")
-        )
+        # The shop is looked at here: asked for it as well, PostgreSQL may take an index by which it
+        # finds all rows of the shop, for each chunk.
+        rows = RemovedOrder.objects.using(self.using).filter(order_number__in=numbers)
+        names = ("shop", "order_number", "pk", "state", "requested_via", "alive_again_at")
         return {
             number: _Last(key, state, via, since is not None)
-            for number, key, state, via, since in rows
+            for shop, number, key, state, via, since in rows.order_by("pk").values_list(*names)
+            if shop == self.shop.alias
         }
 
     def _mark(self, numbers: Collection[str]) -> None:
@@ -195,7 +194,7 @@ class _Walk:
 
     def _record(self, numbers: list[str]) -> None:
         if self.writes and numbers:
-            with _alone(self.using):
+            with _alone(self.shop.alias, self.using):
                 last = self._last_rows(numbers)
                 numbers = [n for n in numbers if n not in last or last[n].is_refuted]
                 self.rows.record(
@@ -221,20 +220,12 @@ class _Walk:
 
 
 @contextmanager
-def _alone(using: str) -> Iterator[None]:
-    """A transaction in which no other reconciliation looks up and records."""
-    connection = connections[using]
-    with connection.cursor() as cursor:
-        if connection.vendor == "mysql":
-            # Its locks last until they are given back; a minute is longer than a chunk takes.
-            name = f"komfortkasse {connection.settings_dict['NAME']}"[:64]
-            cursor.execute("SELECT GET_LOCK(%s, 60)", [name])
-        try:
-            with transaction.atomic(using):
-                write_first(using, RemovedOrder)
-                if connection.vendor == "postgresql":
-                    cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-                yield
-        finally:
-            if connection.vendor == "mysql":
-                cursor.execute("SELECT RELEASE_LOCK(%s)", [name])
+def _alone(shop: str, using: str) -> Iterator[None]:
+    """A transaction in which no other reconciliation of the shop looks up and records."""
+    states = ShopState.objects.using(using)
+    if not states.filter(pk=shop).exists():
+        states.bulk_create([ShopState(shop=shop)], ignore_conflicts=True)
+    with transaction.atomic(using):
+        write_first(using, RemovedOrder)
+        states.select_for_update().get(pk=shop)
+        yield

@@ -8,7 +8,7 @@ from typing import Any
 
 @contextmanager
 def progress(
-    total: Callable[[], int], *, verbosity: int, unit: str
+    total: Callable[[], int], *, verbosity: int, label: str
 ) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal where tqdm is installed; nothing otherwise.
 
@@ -19,7 +19,7 @@ def progress(
         yield lambda count: None
         return
     # Not self.stderr, which would end each of the bar's steps with a new line.
-    with tqdm(total=total(), file=sys.stderr, leave=False, unit=unit) as bar:
+    with tqdm(total=total(), file=sys.stderr, leave=False, desc=label) as bar:
         yield bar.update
 
 

@@ -136,7 +136,7 @@ class Command(MirrorCommand):
                 count = _due(using, shop).count()
                 return min(count, limit or count)
 
-            with progress(total, verbosity=verbosity, unit="") as advance:
+            with progress(total, verbosity=verbosity, label="") as advance:
 
                 def on_settled(rows: Sequence[RemovedOrder]) -> None:
                     waiting.add(row for row in rows if row.state == State.PENDING)

@@ -77,7 +77,7 @@ class Command(MirrorCommand):
         def total() -> int:
             return orders.count(shop, using=reconciliation.orders_at(shop, using=using))
 
-        with progress(total, verbosity=verbosity, unit=shop.alias) as advance:
+        with progress(total, verbosity=verbosity, label=shop.alias) as advance:
             return walk(shop, using=using, on_progress=advance)
 
     def _describe(self, shop: Shop, findings: Findings) -> None:
