@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from komfortkasse_django.management.commands import komfortkasse_prune
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
+from tests.shop.models import IntegerOrder, Order
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -67,6 +68,70 @@ def test_keeps_what_was_finished_lately():
     assert RemovedOrder.objects.count() == 1
 
 
+class TestOrderThatIsStillThere:
+    """Without its last row, komfortkasse_reconcile would have it removed again."""
+
+    @pytest.mark.parametrize("cancelled", [True, False])
+    def test_keeps_its_last_row(self, configure, cancelled):
+        configure(ORDER_GONE={"cancelled": True}, REQUEST_BUDGET=0)
+        rows(3)
+        rows(3)
+        Order(number="1", cancelled=cancelled, hidden=True).save()
+
+        assert prune("--dry-run") == "Would delete 5 finished removals.\n"
+        assert prune() == "Deleted 5 finished removals.\n"
+        assert RemovedOrder.objects.get().order_number == "1"
+
+    def test_keeps_no_row_before_the_last(self):
+        rows(1)
+        rows(1, days=1)
+        Order.objects.create(number="0")
+
+        assert prune() == "Deleted 1 finished removal.\n"
+
+    def test_is_of_the_same_shop(self, configure):
+        configure(aliases={"default": {}, "other": {"ORDER_MODEL": "shop.IntegerOrder"}})
+        rows(2)
+        RemovedOrder.objects.filter(order_number="1").update(shop="other")
+        Order.objects.create(number="1")
+        IntegerOrder.objects.create(number=0)
+
+        assert prune() == "Deleted 2 finished removals.\n"
+
+    @pytest.mark.parametrize(
+        ("gone", "deleted"), [({"cancelled": True}, "2 finished removals"), (None, "3 finished r")]
+    )
+    def test_may_be_any_where_numbers_cannot_be_looked_up(self, configure, gone, deleted):
+        configure(ORDER_NUMBER="full_number", ORDER_GONE=gone)
+        rows(1)
+        rows(1)
+        rows(1)
+
+        assert f"Deleted {deleted}" in prune()
+
+    @pytest.mark.parametrize("options", [{"ORDER_MODEL": "shop.Nothing"}, None])
+    def test_is_none_of_a_shop_that_is_gone(self, settings, configure, options):
+        if options:
+            configure(**options)
+        else:
+            settings.KOMFORTKASSE = {}
+        rows(1)
+        out = StringIO()
+        call_command("komfortkasse_prune", "--older-than=30", skip_checks=True, stdout=out)
+
+        assert out.getvalue() == "Deleted 1 finished removal.\n"
+
+    @pytest.mark.django_db(databases=["default", "other"], transaction=True)
+    def test_is_looked_for_beside_its_mirror(self):
+        rows(1, using="other")
+        Order.objects.create(number="0")
+        assert prune("--database", "other") == "Deleted 1 finished removal.\n"
+
+        rows(1, using="other")
+        Order.objects.using("other").create(number="0")
+        assert prune("--database", "other") == "Deleted 0 finished removals.\n"
+
+
 def test_is_silent_where_cron_would_send_mail():
     rows(1)
 
@@ -95,9 +160,9 @@ def test_in_chunks(monkeypatch):
         assert prune() == "Deleted 27 finished removals.\n"
 
     deletes = [query["sql"] for query in queries if query["sql"].startswith("DELETE")]
-    assert len(deletes) == 4  # one chunk has nothing to delete
+    assert len(deletes) == 5
     # Each looks at no more than its chunk.
-    assert all(sql.count(" IN (") == 2 for sql in deletes)
+    assert all(sql.count(" > ") == sql.count(" <= ") == 1 for sql in deletes)
     assert RemovedOrder.objects.count() == 17
 
 

@@ -481,10 +481,19 @@ class Shop(RuleBasedStateMachine):
         before = rows()
         call_command("komfortkasse_prune", older_than=1, stdout=io.StringIO())
         old = self.now - timedelta(days=1)
+        in_the_shop = {entry.number for entry in self.orders.values()}
+        last = {
+            max(key for key, each in before.items() if each.order_number == row.order_number)
+            for row in before.values()
+            if row.order_number in in_the_shop
+        }
         kept = {
             key: contents(row)
             for key, row in before.items()
-            if row.state in {"pending", "failed"} or row.next_attempt_at or row.finished_at >= old
+            if row.state in {"pending", "failed"}
+            or row.next_attempt_at
+            or row.finished_at >= old
+            or key in last
         }
         assert {key: contents(row) for key, row in rows().items()} == kept
 

@@ -23,8 +23,8 @@ _CHUNK = 2000  # rows looked at in one transaction
 
 class Command(MirrorCommand):
     help = (
-        "Delete the record of removals that were finished long ago. What is still to be sent or was"
-        " refused by Komfortkasse is never deleted, and neither is the last removal of an order that"
+        "Delete the record of removals that were finished long ago. Those that are still to be sent"
+        " or were refused by Komfortkasse are never deleted, nor is the last one of an order that"
         " is still in the shop."
     )
 
@@ -57,7 +57,7 @@ class Command(MirrorCommand):
         mirror = RemovedOrder.objects.using(database or router.db_for_write(RemovedOrder))
         rows = mirror.finished().filter(finished_at__lt=before)
         if dry_run:
-            count = sum(len(keys) for keys in _prunable(rows))
+            count = sum(chunk.count() for chunk in _prunable(rows))
             text = npgettext(
                 "komfortkasse",
                 "Would delete %(count)d finished removal.",
@@ -68,8 +68,8 @@ class Command(MirrorCommand):
             return
         count = 0
         try:
-            for keys in _prunable(rows):
-                _total, by_model = rows.filter(pk__in=keys).delete()
+            for chunk in _prunable(rows):
+                _total, by_model = chunk.delete()
                 count += by_model.get(RemovedOrder._meta.label, 0)
         finally:
             text = npgettext(
@@ -82,8 +82,8 @@ class Command(MirrorCommand):
                 self.stdout.write(text % {"count": count})
 
 
-def _prunable(rows: RemovedOrderQuerySet) -> Iterator[list[int]]:
-    """The keys of those of ``rows`` that can be deleted, for one short transaction each."""
+def _prunable(rows: RemovedOrderQuerySet) -> Iterator[RemovedOrderQuerySet]:
+    """Those of ``rows`` that can be deleted, for one short transaction each."""
     by_key = RemovedOrder.objects.using(rows.db).order_by("pk").values_list("pk", flat=True)
     done = 0
     while True:
@@ -93,8 +93,7 @@ def _prunable(rows: RemovedOrderQuerySet) -> Iterator[list[int]]:
         if not keys:
             return
         chunk = rows.filter(pk__gt=done, pk__lte=keys[-1])
-        needed = _needed(chunk)
-        yield [key for key in chunk.values_list("pk", flat=True) if key not in needed]
+        yield chunk.exclude(pk__in=_needed(chunk))
         done = keys[-1]
         # Leave the database to others for as long, or SQLite's one writer would always be this.
         time.sleep(time.monotonic() - started)
