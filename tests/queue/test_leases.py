@@ -7,7 +7,14 @@ from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
-from django.db import DataError, IntegrityError, OperationalError, connection, transaction
+from django.db import (
+    DataError,
+    IntegrityError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+    transaction,
+)
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -184,7 +191,8 @@ def refuse(monkeypatch):
 
 
 @pytest.mark.parametrize("refused", ["reference_number", "amount", "last_error"])
-def test_only_what_the_database_refuses_is_left_blank(held, refuse, caplog, refused):
+@pytest.mark.parametrize("error", [DataError("no"), IntegrityError("a CHECK of the shop's")])
+def test_only_what_the_database_refuses_is_left_blank(held, refuse, caplog, refused, error):
     answer = {
         "reference_number": "K1234A",
         "payment_status": "PAID",
@@ -196,7 +204,7 @@ def test_only_what_the_database_refuses_is_left_blank(held, refuse, caplog, refu
     for lease in held:
         for name, value in answer.items():
             setattr(lease.row, name, value)
-    refuse(refused, error=DataError("cannot be stored"))
+    refuse(refused, error=error)
 
     assert leases.settle(held, using="default") == held
 
@@ -221,13 +229,22 @@ def test_a_row_that_cannot_be_stored_at_all_holds_up_no_other(held, refuse, capl
 
 
 def test_a_database_that_fails_while_the_refused_part_is_looked_for(held, obstacles, caplog):
-    obstacles += [DataError("no"), DataError("no"), IntegrityError("no")]
+    obstacles += [DataError("no"), DataError("no"), ProgrammingError("no such table")]
 
     assert leases.settle(held, using="default") == held[1:]
 
     assert held[0].row.reference_number == "K1234A"
     assert states() == ["pending", "removed"]
     assert "it will be sent again" in caplog.text
+
+
+@pytest.mark.parametrize("error", [IntegrityError("no"), DataError("no")])
+def test_what_fails_only_at_first_is_stored_as_it_is(held, obstacles, error):
+    obstacles += [error, error]
+
+    assert leases.settle(held, using="default") == held
+
+    assert {row.reference_number for row in RemovedOrder.objects.all()} == {"K1234A"}
 
 
 @pytest.mark.parametrize("state", ["removed", "failed", "pending"])
