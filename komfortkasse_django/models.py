@@ -311,6 +311,11 @@ class RemovedOrder(models.Model):
     def __str__(self) -> str:
         return self.order_number
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing is left to do, as for ``RemovedOrder.objects.finished()``."""
+        return self.state in self.FINISHED and self.next_attempt_at is None
+
 
 class ShopStateQuerySet(models.QuerySet["ShopState"]):
     """States of shops by what is true of them."""

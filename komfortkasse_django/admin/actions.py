@@ -48,7 +48,7 @@ def remove_orders(request: HttpRequest, selection: Selection) -> None:
 
 
 def retry_removals(request: HttpRequest, selected: RemovedOrderQuerySet) -> None:
-    """Try again what is pending or failed of the selected rows, and tell what became of them."""
+    """Try again what can be tried again of the selected rows, and tell what became of them."""
     using = router.db_for_write(RemovedOrder)
     rows = list(selected.using(using).retriable())
 

@@ -13,7 +13,7 @@ from django.utils.translation import pgettext_lazy
 
 from komfortkasse_django.conf import shops
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
-from komfortkasse_django.reports.reasons import obstacle
+from komfortkasse_django.reports.reasons import obstacle, reason_of
 from komfortkasse_django.reports.status import Kind, Status
 from komfortkasse_django.reports.wording import money, payment_statuses, problem_in_words
 
@@ -146,6 +146,19 @@ def problems_of(status: Status) -> list[str]:
     problems = [problem for problem in status.problems if problem.kind != Kind.FAILED]
     told = {problem.shop for problem in problems}
     return [
-        *(problem_in_words(problem, status) for problem in problems),
-        *(obstacle(alias, status.pauses) for alias in status.pauses if alias not in told),
+        *(
+            _with_advice(problem_in_words(problem, status), problem.kind)
+            if problem.kind == Kind.WRONG_KEY
+            else problem_in_words(problem, status)
+            for problem in problems
+        ),
+        *(
+            _with_advice(obstacle(alias, status.pauses), pause.error_code)
+            for alias, pause in status.pauses.items()
+            if alias not in told
+        ),
     ]
+
+
+def _with_advice(problem: str, error_code: str) -> str:
+    return f"{problem}. {reason_of(error_code).advice}"

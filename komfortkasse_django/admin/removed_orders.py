@@ -82,7 +82,7 @@ class RemovedOrderAdmin(ModelAdmin):
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: RemovedOrder | None = None) -> bool:
-        may_be_finished = obj is None or obj.state in RemovedOrder.FINISHED
+        may_be_finished = obj is None or obj.is_finished
         return may_be_finished and super().has_delete_permission(request, obj)
 
     def has_try_again_permission(
@@ -169,7 +169,7 @@ class RemovedOrderAdmin(ModelAdmin):
                 "amount_with_currency",
                 "received",
             ]
-        finished = ["finished"] if obj.finished_at else []
+        finished = ["finished"] if obj.is_finished and obj.finished_at else []
         fieldsets: list[tuple[_StrOrPromise | None, Any]] = [
             (
                 pgettext_lazy("komfortkasse", "What happened"),

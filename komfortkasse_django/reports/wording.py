@@ -273,14 +273,22 @@ def next_step(row: RemovedOrder, pauses: Mapping[str, ShopState]) -> str:
 
 
 def _next_attempt(row: RemovedOrder, at: datetime, pauses: Mapping[str, ShopState]) -> str:
-    reason = obstacle(row.shop, pauses)
-    if reason:
-        return _("It is not sent at the moment: %(reason)s.") % {"reason": reason}
-    if at <= timezone.now():
-        return _(
-            "It has been due since %(time)s. The next run of komfortkasse_push will send it."
-        ) % {"time": exact_time(at)}
-    return _("It will be tried again %(when)s (%(time)s).") % {
-        "when": from_now(at),
-        "time": exact_time(at),
-    }
+    parts = []
+    if row.state == State.UNKNOWN:
+        parts.append(
+            _(
+                "Komfortkasse did not know the order yet. It is asked again, because a shop may"
+                " tell Komfortkasse of an order later than it deletes it. That is no trouble."
+            )
+        )
+    if reason := obstacle(row.shop, pauses):
+        parts.append(_("It is not sent at the moment: %(reason)s.") % {"reason": reason})
+        if pause := pauses.get(row.shop):
+            parts.append(str(reason_of(pause.error_code).advice))
+    elif at <= timezone.now():
+        text = _("It has been due since %(time)s. The next run of komfortkasse_push will send it.")
+        parts.append(text % {"time": exact_time(at)})
+    else:
+        text = _("It will be tried again %(when)s (%(time)s).")
+        parts.append(text % {"when": from_now(at), "time": exact_time(at)})
+    return " ".join(parts)

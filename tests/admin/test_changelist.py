@@ -186,6 +186,24 @@ class TestOverview:
         assert page.count("is paused until") == 1
         assert ": no connection" in page
 
+    @pytest.mark.parametrize(
+        ("code", "says"),
+        [
+            ("authentication_failed", "until the people who run the website have corrected it"),
+            ("service_unavailable", "should pass. There is nothing for you to do."),
+            ("of_another_version", "find the whole error in its log"),
+        ],
+    )
+    def test_says_what_to_do_about_a_pause(self, staff, code, says):
+        ShopState.objects.create(
+            shop="default", paused_until=ahead(minutes=5), failures=3, error_code=code
+        )
+
+        [problem] = re.findall(
+            '<p class="komfortkasse-problem">(.*?)</p>', text(staff.get(reverse(LIST)))
+        )
+        assert says in problem
+
     def test_says_at_once_what_stops_all_removals(self, staff, make, configure):
         configure(aliases={"a": {}, "b": {}})
         ShopState.objects.create(
@@ -201,7 +219,8 @@ class TestOverview:
 
         first, second = re.findall('<p class="komfortkasse-problem">(.*?)</p>', page)
         assert first.startswith("Shop a, since ")
-        assert "does not accept the API key" in first
+        assert "does not accept the API key. The API key in the shop" in first
+        assert "until the people who run the website have corrected it" in first
         assert second.startswith("Shop b, since ")
         assert "Komfortkasse knew none of the last 10 orders" in second
 

@@ -3,11 +3,15 @@
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.test import Client
+from django.utils import translation
+from django.utils.formats import time_format
 
 from komfortkasse_django.models import RemovedOrder, ShopState
+from komfortkasse_django.reports.reasons import reason_of
 from tests.support.mirror_pages import ahead, text, url
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
@@ -112,6 +116,24 @@ class TestDetail:
         assert sections["Last error"]["Last error"] == "No connection to Komfortkasse: refused"
         assert "could not be reached" in sections["Last error"]["Meaning"]
 
+    def test_of_an_unknown_one_that_is_asked_for_again(self, staff, make):
+        row = make(state="unknown", next_attempt_at=ahead(minutes=59, seconds=50))
+
+        sections = self.sections(staff, row)
+
+        next_step = sections["What happens next"]["Next step"]
+        assert next_step.startswith("Komfortkasse did not know the order yet.")
+        assert "That is no trouble." in next_step
+        assert "It will be tried again in 59 minutes (" in next_step
+        assert "Finished at" not in sections["What Komfortkasse says"]
+
+    def test_of_an_unknown_one_that_cannot_be_asked_for_again(self, staff, make, configure):
+        configure(ENABLED=False)
+        row = make(state="unknown", next_attempt_at=ahead(minutes=59))
+
+        next_step = self.sections(staff, row)["What happens next"]["Next step"]
+        assert "That is no trouble. It is not sent at the moment: the shop" in next_step
+
     def test_of_one_that_cannot_be_sent(self, staff, make, configure):
         configure(ENABLED=False)
         row = make(state="pending")
@@ -119,12 +141,31 @@ class TestDetail:
         next_step = self.sections(staff, row)["What happens next"]["Next step"]
         assert "not sent at the moment: the shop default is switched off" in next_step
 
-    def test_of_a_shop_that_waits(self, staff, make):
-        ShopState.objects.create(shop="default", paused_until=ahead(minutes=5))
+    @pytest.mark.parametrize(
+        ("language", "code", "says"),
+        [
+            ("en", "authentication_failed", "until the people who run the website have corrected"),
+            ("en", "service_unavailable", "should pass. There is nothing for you to do."),
+            ("de", "authentication_failed", "Bis ihn die Betreuer der Website berichtigt haben"),
+        ],
+    )
+    def test_of_a_shop_that_is_paused(self, staff, make, settings, language, code, says):
+        settings.TIME_ZONE = "Europe/Berlin"
+        until = ahead(minutes=5)
+        ShopState.objects.create(shop="default", paused_until=until, failures=3, error_code=code)
         row = make(state="pending")
 
-        next_step = self.sections(staff, row)["What happens next"]["Next step"]
-        assert "the shop default is paused until" in next_step
+        page = text(staff.get(url("change", row), headers={"accept-language": language}))
+
+        local = until.astimezone(ZoneInfo("Europe/Berlin"))
+        with translation.override(language):
+            at = time_format(local)
+            label = reason_of(code).label
+            assert (
+                f"default {'is paused until' if language == 'en' else 'pausiert bis'} {at}" in page
+            )
+            assert f": {label}. " in page
+        assert says in page
 
     def test_names_the_shop_where_that_says_something(self, staff, make, configure):
         assert "Shop" not in self.sections(staff, make())["What happened"]

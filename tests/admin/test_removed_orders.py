@@ -239,9 +239,9 @@ class TestDeletion:
 
         assert not RemovedOrder.objects.exists()
 
-    @pytest.mark.parametrize("state", ["pending", "failed"])
+    @pytest.mark.parametrize("state", ["pending", "failed", "unknown"])
     def test_never_of_others(self, cleaner, make, state):
-        row = make(state=state)
+        row = make(state=state, next_attempt_at=None if state == "failed" else ahead(hours=1))
 
         assert url("delete", row) not in text(cleaner.get(url("change", row)))
         assert cleaner.post(url("delete", row), {"post": "yes"}).status_code == 403

@@ -194,7 +194,7 @@ def test_german(visit, take):
     region = page.get_by_role("region", name="Übersicht")
     expect(region).to_contain_text("2 ausstehend")
     expect(region).to_contain_text("entfernt, obwohl schon Geld eingegangen war")
-    expect(page.locator("#result_list")).to_contain_text("in 4 Minuten")
+    expect(page.locator("#result_list")).to_contain_text("in 3 Minuten")
     expect(page.locator("#result_list")).to_contain_text("vor 2 Tagen")
     take(page, "mirror-german")
 
