@@ -114,7 +114,7 @@ def _describe_problem(shop: Shop, error: Exception) -> str:
     reason = str(error)
     if not isinstance(error, NotReconcilableError):
         reason = f"{type(error).__name__}: {error}"
-    return _("Shop %(shop)s: nothing was recorded: %(reason)s") % {
+    return pgettext("komfortkasse", "Shop %(shop)s: nothing was recorded: %(reason)s") % {
         "shop": shop.alias,
         "reason": reason,
     }
