@@ -353,8 +353,8 @@ class ShopState(models.Model):
     objects: ClassVar[ShopStateQuerySet] = cast("ShopStateQuerySet", ShopStateQuerySet.as_manager())
 
     class Meta:
-        verbose_name = _("state of a shop")
-        verbose_name_plural = _("states of shops")
+        verbose_name = pgettext_lazy("komfortkasse", "state of a shop")
+        verbose_name_plural = pgettext_lazy("komfortkasse", "states of shops")
 
     def __str__(self) -> str:
         return self.shop

@@ -1,7 +1,6 @@
 import django.utils.timezone
-from django.db import migrations, models
-
 import komfortkasse_django.models
+from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
