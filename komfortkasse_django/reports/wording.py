@@ -190,7 +190,7 @@ def _waiting_text(count: int, reason: str, *, was_tried: bool) -> str:
 
 def problem_in_words(problem: Problem, status: Status) -> str:
     """What is wrong with which shop, since when, and why."""
-    return _("shop %(shop)s, since %(time)s: %(problem)s") % {
+    return pgettext("komfortkasse", "shop %(shop)s, since %(time)s: %(problem)s") % {
         "shop": problem.shop,
         "time": exact_time(problem.since),
         "problem": _problem(problem, status),
