@@ -1,6 +1,7 @@
 import django.utils.timezone
-import komfortkasse_django.models
 from django.db import migrations, models
+
+import komfortkasse_django.models
 
 
 class Migration(migrations.Migration):
