@@ -86,13 +86,14 @@ class Calls:
         self._executor = ThreadPoolExecutor(shop.concurrency)
         self._client: Client | None = None
 
-    def connect(self) -> None:
-        """Ask for the API key, once a push.
+    def connect(self, failures: int) -> None:
+        """Ask for the API key, once a push, and go on counting from ``failures`` in a row.
 
         Raises ``AuthenticationFailed`` where a callable ``API_KEY`` gives none, and ``ValueError``
         for other settings that cannot be used.
         """
         if self._client is None:
+            self.failures = failures
             self._client = Client(
                 api_key=api_key_of(self._shop),
                 api_url=self._shop.api_url,

@@ -19,15 +19,14 @@ from queue import Empty, SimpleQueue
 from django.db import router
 
 from komfortkasse_django.conf import Shop, shops_named
-from komfortkasse_django.database import DatabaseUnavailable
 from komfortkasse_django.exceptions import AuthenticationFailed
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.queue.backlog import Backlog
 from komfortkasse_django.queue.breaker import Breaker, is_failure, stops_at_once
 from komfortkasse_django.queue.calls import Call, Calls, Limits
 from komfortkasse_django.queue.leases import Lease
-from komfortkasse_django.queue.lookups import look_up
-from komfortkasse_django.queue.outcomes import Announcement, finish, store_lookup_error, text_of
+from komfortkasse_django.queue.outcomes import text_of
+from komfortkasse_django.queue.sending import LeaveAlone, Sending
 from komfortkasse_django.queue.settlement import Settlement
 
 logger = logging.getLogger("komfortkasse_django")
@@ -90,16 +89,12 @@ def push(
         with ExitStack() as stack:
             parts = []
             for each in shops:
-                try:
-                    calls = Calls(each, limits, answers)
-                except (TypeError, ValueError) as error:
-                    result.stopped[each.alias] = f"its settings are wrong: {error}"
-                    logger.error("Shop %r: %s", each.alias, result.stopped[each.alias])  # noqa: TRY400
-                    continue
-                stack.callback(calls.end)
-                backlog = Backlog(each, mirror, ids, limits)
-                settlement = Settlement(each, mirror, backlog, result.states, on_settled)
-                parts.append(_ShopPush(each, mirror, calls, backlog, settlement, result.stopped))
+                if calls := _calls_of(each, limits, answers, result):
+                    stack.callback(calls.end)
+                    backlog = Backlog(each, mirror, ids, limits)
+                    settlement = Settlement(each, mirror, backlog, result.states, on_settled)
+                    part = _ShopPush(each, mirror, calls, backlog, settlement, result.stopped)
+                    parts.append(part)
             _drain(parts, answers, limits)
     finally:
         _pushing.reset(token)
@@ -109,6 +104,17 @@ def push(
 def is_pushing() -> bool:
     """Whether a push is under way here, as when a receiver of ``order_removed`` deletes orders."""
     return _pushing.get()
+
+
+def _calls_of(
+    shop: Shop, limits: Limits, answers: "SimpleQueue[Call]", result: PushResult
+) -> Calls | None:
+    try:
+        return Calls(shop, limits, answers)
+    except (TypeError, ValueError) as error:
+        result.stopped[shop.alias] = f"its settings are wrong: {error}"
+        logger.error("Shop %r: %s", shop.alias, result.stopped[shop.alias])  # noqa: TRY400
+        return None
 
 
 def _drain(parts: "Sequence[_ShopPush]", answers: "SimpleQueue[Call]", limits: Limits) -> None:
@@ -163,6 +169,7 @@ class _ShopPush:
     stopped: dict[str, str]
     """Why shops were left, of all shops."""
     breaker: Breaker = field(init=False)
+    sending: Sending = field(init=False)
     is_probing: bool = False
     trouble: BaseException | None = None
     """The last failure, until a call succeeds."""
@@ -171,6 +178,7 @@ class _ShopPush:
 
     def __post_init__(self) -> None:
         self.breaker = Breaker(self.shop.alias, self.using, self.backlog.patience)
+        self.sending = Sending(self.shop, self.using, self.calls, self.backlog, self.settlement)
 
     @property
     def is_stopped(self) -> bool:
@@ -239,67 +247,13 @@ class _ShopPush:
             self.breaker.release_probe()
 
     def _send(self, leases: list[Lease]) -> None:
-        if not leases:
-            return
         try:
-            self.calls.connect()
+            self.sending.send(leases, failures=self.breaker.state.failures)
         except AuthenticationFailed as error:
-            self.backlog.give_back(leases)
             self.breaker.count(1, error)
             self._pause(error)
-            return
-        except (TypeError, ValueError) as error:
-            self.backlog.give_back(leases)
-            self._stop(f"its settings are wrong: {error}", logging.ERROR)
-            return
-        send_by = self.backlog.send_by
-        leases = self._settle_superseded(leases)
-        if leases and time.monotonic() > send_by:
-            # They come back unsent, and the next claim would come to the same.
-            self._stop("looking up its orders takes too long to send any", logging.ERROR)
-        numbers: dict[str, list[Lease]] = defaultdict(list)
-        for lease in leases:
-            numbers[lease.row.order_number].append(lease)
-        for number, its_leases in numbers.items():
-            self.calls.start(Call(self.calls, number, its_leases, send_by))
-
-    def _settle_superseded(self, leases: list[Lease]) -> list[Lease]:
-        """Settle the rows whose number is alive, and return the other leases."""
-        asked = [lease for lease in leases if lease.row.requested_via in RemovedOrder.SUPERSEDABLE]
-        numbers = list(dict.fromkeys(lease.row.order_number for lease in asked))
-        alive, errors = self._look_up(numbers)
-        done: dict[Lease, Announcement] = {}
-        for lease in asked:
-            if lease.row.order_number in errors:
-                store_lookup_error(lease.row, errors[lease.row.order_number])
-                done[lease] = None
-            elif lease.row.order_number in alive:
-                finish(lease.row, State.SUPERSEDED)
-                done[lease] = None
-        self.settlement.store(done)
-        return [lease for lease in leases if lease not in done]
-
-    def _look_up(self, numbers: list[str]) -> tuple[set[str], dict[str, Exception]]:
-        limits = self.calls.limits
-        if not numbers or limits.are_reached():
-            return set(), {}  # they come back unsent
-        try:
-            alive, errors = look_up(
-                self.shop,
-                numbers,
-                mirror_at=self.using,
-                until=self.backlog.patience(),
-                should_stop=limits.are_reached,
-            )
-        except DatabaseUnavailable as error:
-            if not limits.are_reached():
-                # Other shops may have their orders elsewhere.
-                self._stop(f"its orders cannot be looked up: {error}", logging.ERROR)
-            return set(), {}
-        if len(errors) == len(numbers) and (len(numbers) > 1 or self.breaker.needs_probe):
-            # Not every row of a long queue has to pay for a broken filter.
-            self._stop(f"The shop's own code failed for {len(errors)} of {len(numbers)} orders")
-        return alive, errors
+        except LeaveAlone as error:
+            self._stop(str(error), error.level)
 
     # Take answers and decide
 

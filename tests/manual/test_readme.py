@@ -182,7 +182,7 @@ def test_knows_all_codes_of_errors():
 
 def test_knows_all_reasons():
     written = tuple(reason.rstrip("… ") for reason, _ in rows("Reason"))
-    halts = {text_of(call.args[0]) for call in calls("self._stop")}
+    halts = {text_of(call.args[0]) for call in [*calls("self._stop"), *calls("LeaveAlone")]}
 
     # "…" is the error of a call.
     reasons = halts - {"…"}
