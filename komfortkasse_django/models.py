@@ -22,6 +22,9 @@ ALL_UNKNOWN = 10
 OVERDUE_AFTER = timedelta(hours=1)
 """How long a removal may be pending before it is overdue, counted from the request."""
 
+REFUNDED = "REFUNDED"
+"""The payment status of an order whose money went back to the customer."""
+
 _BATCH = 1000  # rows per INSERT
 
 # From one parameter, an array in JSON, to a row for each of its texts, by ``connection.vendor``.
@@ -93,7 +96,7 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
     def to_refund(self) -> Self:
         """Removed although money had arrived, and Komfortkasse did not show it as refunded."""
         # No other state has an amount. To name it would lead some databases to another index.
-        return self.filter(amount_paid__gt=0).exclude(payment_status="REFUNDED")
+        return self.filter(amount_paid__gt=0).exclude(payment_status=REFUNDED)
 
     def alive_again(self) -> Self:
         """Known to be alive in the shop although it was removed."""
@@ -302,8 +305,8 @@ class RemovedOrder(models.Model):
         indexes = (
             models.Index(fields=["order_number"]),
             SparseIndex(fields=["next_attempt_at"]),
-            # Money that was received, summed up.
-            SparseIndex(fields=["amount_paid", "currency"]),
+            # Money that was received, summed up, and whether it went back.
+            SparseIndex(fields=["amount_paid", "currency", "payment_status"]),
             # All that is counted, the rows of a state, and when one was last confirmed.
             models.Index(fields=["state", "shop", "finished_at", "alive_again_at"]),
         )

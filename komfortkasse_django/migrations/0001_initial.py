@@ -203,7 +203,8 @@ class Migration(migrations.Migration):
                         fields=["next_attempt_at"], name="komfortkass_next_at_837b02_idx"
                     ),
                     komfortkasse_django.models.SparseIndex(
-                        fields=["amount_paid", "currency"], name="komfortkass_amount__c927d4_idx"
+                        fields=["amount_paid", "currency", "payment_status"],
+                        name="komfortkass_amount__7868f7_idx",
                     ),
                     models.Index(
                         fields=["state", "shop", "finished_at", "alive_again_at"],

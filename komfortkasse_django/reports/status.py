@@ -15,6 +15,7 @@ from komfortkasse_django.exceptions import AuthenticationFailed
 from komfortkasse_django.models import (
     ALL_UNKNOWN,
     OVERDUE_AFTER,
+    REFUNDED,
     RemovedOrder,
     RemovedOrderQuerySet,
     ShopState,
@@ -146,7 +147,11 @@ def read_status(using: str, max_age: timedelta = OVERDUE_AFTER) -> Status:
     due = rows.filter(next_attempt_at__lte=now).aggregate(
         count=Count("pk"), oldest=Min("next_attempt_at")
     )
-    unfinished = rows.unfinished().order_by("state", "shop").values_list("state", "shop")
+    unfinished = (
+        rows.filter(state__in=(State.PENDING, State.FAILED))
+        .order_by("state", "shop")
+        .values_list("state", "shop")
+    )
     overdue = rows.overdue(max_age).order_by("shop").values_list("shop")
     late = {
         alias: Overdue(
@@ -156,11 +161,12 @@ def read_status(using: str, max_age: timedelta = OVERDUE_AFTER) -> Status:
             Count("pk"), Min("created_at"), Min("next_attempt_at")
         )
     }
-    # As to_do(), but counted by indexes.
-    to_do = alive_again + rows.to_refund().filter(alive_again_at=None).count()
-    to_do += sum(states[State.FAILED] for states in counts.values())
-    to_do += sum(each.count for each in late.values())
-    received = rows.filter(amount_paid__gt=0).order_by("currency").values_list("currency")
+    received, to_refund = _money(rows)
+    # The number of to_do(), from what indexes have: no row of it is read unless one is alive again.
+    to_do = sum(states[State.FAILED] for states in counts.values())
+    to_do += sum(each.count for each in late.values()) + to_refund + alive_again
+    if alive_again:
+        to_do -= rows.to_refund().alive_again().count()
     shop_states = ShopState.objects.using(using).in_bulk()
     removed_at = [times[State.REMOVED] for times in finished.values() if State.REMOVED in times]
     return Status(
@@ -169,14 +175,14 @@ def read_status(using: str, max_age: timedelta = OVERDUE_AFTER) -> Status:
         oldest_due_at=due["oldest"],
         to_do=to_do,
         asked_since={
-            (state, shop): first for state, shop, first in unfinished.annotate(Min("created_at"))
+            (state, shop): first
+            for state, shop, first in unfinished.values_list("state", "shop").annotate(
+                Min("created_at")
+            )
         },
         overdue=late,
         all_unknown_since=_all_unknown_since(rows, finished),
-        received={
-            currency: (count, amount)
-            for currency, count, amount in received.annotate(Count("pk"), Sum("amount_paid"))
-        },
+        received=received,
         last_removed_at=max(removed_at, default=None),
         failing={alias: state for alias, state in shop_states.items() if state.failures},
         pauses={
@@ -186,6 +192,20 @@ def read_status(using: str, max_age: timedelta = OVERDUE_AFTER) -> Status:
         },
         read_at=now,
     )
+
+
+def _money(rows: RemovedOrderQuerySet) -> tuple[dict[str, tuple[int, Decimal]], int]:
+    """What was received, as in ``Status``, and how many of those removals are to be refunded."""
+    received: dict[str, tuple[int, Decimal]] = {}
+    to_refund = 0
+    groups = rows.filter(amount_paid__gt=0).order_by("currency", "payment_status")
+    for currency, payment_status, count, amount in groups.values_list(
+        "currency", "payment_status"
+    ).annotate(Count("pk"), Sum("amount_paid")):
+        count_before, amount_before = received.get(currency, (0, Decimal()))
+        received[currency] = count_before + count, amount_before + amount
+        to_refund += 0 if payment_status == REFUNDED else count
+    return received, to_refund
 
 
 def _all_unknown_since(

@@ -128,8 +128,8 @@ class TestList:
                 staff.get(reverse(LIST))
             counts.append(len(queries))
         assert counts[0] == counts[1]
-        # Session, user, two for permissions, the page and its length, seven for the head.
-        assert counts[0] <= 13
+        # Session, user, two for permissions, the page and its length, six for the head.
+        assert counts[0] <= 12
 
 
 class TestSearch:

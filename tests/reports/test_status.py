@@ -106,7 +106,7 @@ def test_does_not_ask_more_often_where_there_is_more(django_assert_num_queries):
         make(shop=shop, created_at=ahead(days=-1))
         make("removed", shop=shop, amount_paid=1, currency=shop)
 
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(6):
         read_status("default")
 
 
