@@ -20,7 +20,7 @@ from komfortkasse_django.admin.markup import badge, received, time_from_now
 from komfortkasse_django.conf import Shop, enabled_shops
 from komfortkasse_django.database import mirror_database
 from komfortkasse_django.models import RemovedOrder
-from komfortkasse_django.orders import number_of
+from komfortkasse_django.orders import distinct, number_of
 from komfortkasse_django.removals import Entry
 
 NO_NUMBER = pgettext_lazy("komfortkasse", "no order number")
@@ -78,7 +78,7 @@ def examine(
     Raises whatever the shop's own ``ORDER_NUMBER`` and ``ORDER_FILTER`` raise, but ``ValueError``.
     """
     selection = Selection(using)
-    for order in orders:
+    for order in distinct(orders):
         entries, reason = _examine(order, shops, using) if is_allowed(order) else ([], NOT_ALLOWED)
         if entries:
             selection.orders.append((order, entries))

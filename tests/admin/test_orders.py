@@ -71,6 +71,21 @@ class TestFromTheList:
         assert done.url == url
         assert komfortkasse.numbers == ["1001"]
 
+    def test_an_order_that_a_join_doubles_is_removed_once(self, clerk, komfortkasse, monkeypatch):
+        orders = [Order.objects.create(number=number) for number in ("1001", "1002")]
+        for order in orders:
+            order.lines.create(name="Shirt")
+            order.lines.create(name="Shirt")
+        monkeypatch.setattr(
+            OrderAdmin, "get_queryset", lambda *args: Order.objects.filter(lines__name="Shirt")
+        )
+
+        done = confirm(clerk, select(clerk, orders))
+
+        assert sorted(komfortkasse.numbers) == ["1001", "1002"]
+        assert message(done) == ("success", "Komfortkasse: 2 removed.")
+        assert RemovedOrder.objects.count() == LogEntry.objects.count() == 2
+
     def test_all_pages_of_a_filter(self, clerk, komfortkasse):
         Order.objects.bulk_create(Order(number=str(number)) for number in range(1000, 1150))
         Order.objects.create(number="card", payment="card")

@@ -11,6 +11,7 @@ from django.db import OperationalError, connections
 
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.queue import pushing
+from tests.shop.models import Order
 from tests.support.commands import exit_code
 from tests.support.mirror import due
 
@@ -18,9 +19,10 @@ pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "othe
 
 COMMANDS = {
     "push": (["komfortkasse_push"], 1),
-    "remove": (["komfortkasse_remove", "1001"], 1),
+    "remove": (["komfortkasse_remove", "1002"], 1),
     "status": (["komfortkasse_status"], 2),
     "status as JSON": (["komfortkasse_status", "--json"], 2),
+    "reconcile": (["komfortkasse_reconcile", "-v", "0"], 1),
     "prune": (["komfortkasse_prune", "--older-than", "30", "-v", "0"], 1),
 }
 TABLE = RemovedOrder._meta.db_table
@@ -66,6 +68,7 @@ def test_without_the_table(capsys, arguments, code):
 def test_without_a_column(capsys, arguments, code):
     """As after an upgrade without ``migrate``."""
     due("1001")
+    Order.objects.create(number="1001")
 
     with without_column("state"):
         assert exit_code(*arguments) == code

@@ -628,6 +628,16 @@ class TestOrigin:
 
         assert recorded() == []
 
+    def test_of_two_deletions_at_once(self):
+        first, second = (Order.objects.create(number=number) for number in ("1001", "1002"))
+        with transaction.atomic():
+            for signal in (pre_delete, post_delete):
+                for order in (first, second):
+                    signal.send(sender=Order, instance=order, using="default", origin=order)
+
+        assert recorded() == ["1001", "1002"]
+        assert set(RemovedOrder.objects.values_list("requested_via", flat=True)) == {"delete"}
+
     def test_without_pre_delete_records_nothing(self):
         order = Order.objects.create(number="1001")
 
