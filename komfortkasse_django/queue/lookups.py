@@ -42,8 +42,28 @@ def look_up(
     except DatabaseUnavailable:
         raise
     except Exception as error:  # noqa: BLE001 - the shop's own code; logged below
-        last_error = error
-    # One by one, or the bad ones would keep all the others waiting.
+        first_error = error
+    alive, errors = _one_by_one(ask, numbers, first_error, until=until, should_stop=should_stop)
+    if errors:
+        logger.error(
+            "Shop %r: the shop's own code failed for %d of %d orders",
+            shop.alias,
+            len(errors),
+            len(numbers),
+            exc_info=next(reversed(errors.values())),
+        )
+    return alive, errors
+
+
+def _one_by_one(
+    ask: Callable[[Sequence[str]], set[str]],
+    numbers: Sequence[str],
+    last_error: Exception,
+    *,
+    until: float,
+    should_stop: Callable[[], bool],
+) -> tuple[set[str], dict[str, Exception]]:
+    """Find the bad ones, or they would keep all the others waiting."""
     alive: set[str] = set()
     errors: dict[str, Exception] = {}
     for number in numbers:
@@ -56,14 +76,6 @@ def look_up(
             alive |= ask([number])
         except DatabaseUnavailable:
             raise
-        except Exception as error:  # noqa: BLE001 - the shop's own code; logged below
+        except Exception as error:  # noqa: BLE001 - the shop's own code; logged by look_up
             errors[number] = last_error = error
-    if errors:
-        logger.error(
-            "Shop %r: the shop's own code failed for %d of %d orders",
-            shop.alias,
-            len(errors),
-            len(numbers),
-            exc_info=last_error,
-        )
     return alive, errors

@@ -266,26 +266,11 @@ class _ShopPush:
         try:
             self.settlement.store_answers(calls)
         finally:
-            self._tell_breaker(calls)
+            self.trouble = _tell(self.breaker, calls, self.trouble)
+            if self.breaker.needs_probe:
+                self.calls.halt()
         if not self.calls.in_flight and (self.is_probing or self.calls.is_halted):
             self._decide()
-
-    def _tell_breaker(self, calls: Sequence[Call]) -> None:
-        """Count the failures in a row; an answer clears them."""
-        failures = 0
-        for call in calls:
-            keeps_trouble = self.trouble is not None and stops_at_once(self.trouble)
-            if is_failure(call.error):
-                failures += 1
-                self.trouble = self.trouble if keeps_trouble else call.error
-            elif call.is_answered:
-                failures = 0
-                self.breaker.close()
-                self.trouble = self.trouble if keeps_trouble else None
-        if failures and self.trouble is not None:
-            self.breaker.count(failures, self.trouble)
-        if self.breaker.needs_probe:
-            self.calls.halt()
 
     def _decide(self) -> None:
         """Go on, doubt or pause, after the last answer of calls that were halted, or of a probe."""
@@ -312,3 +297,22 @@ class _ShopPush:
         self.calls.halt()
         self.stopped.setdefault(self.shop.alias, reason)
         logger.log(level, "Shop %r is left alone in this run: %s", self.shop.alias, reason)
+
+
+def _tell(
+    breaker: Breaker, calls: Sequence[Call], trouble: BaseException | None
+) -> BaseException | None:
+    """Count the failures in a row; an answer clears them. Return the trouble that is left."""
+    failures = 0
+    for call in calls:
+        keeps_trouble = trouble is not None and stops_at_once(trouble)
+        if is_failure(call.error):
+            failures += 1
+            trouble = trouble if keeps_trouble else call.error
+        elif call.is_answered:
+            failures = 0
+            breaker.close()
+            trouble = trouble if keeps_trouble else None
+    if failures and trouble is not None:
+        breaker.count(failures, trouble)
+    return trouble
