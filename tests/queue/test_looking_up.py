@@ -5,7 +5,7 @@ import time
 import pytest
 from django.db import OperationalError
 
-from komfortkasse_django import orders
+from komfortkasse_django import database, orders
 from komfortkasse_django.database import DatabaseUnavailable
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.queue import pushing
@@ -192,6 +192,7 @@ def test_that_takes_too_long_sends_nothing(komfortkasse, configure, monkeypatch,
 def test_without_a_database_keeps_no_other_shop_waiting(komfortkasse, configure, fail, monkeypatch):
     """That of a shop's orders may be down while that of the mirror is not."""
     asked = fail(DatabaseUnavailable("connection refused"))
+    monkeypatch.setattr(database, "FIRST_WAIT", 60.0)  # longer than a push is patient
     monkeypatch.setattr(orders, "database_of", lambda shop, **kwargs: "other")
     configure(aliases={"default": {}, "other": {}})
     due("other", shop="other")
@@ -204,8 +205,9 @@ def test_without_a_database_keeps_no_other_shop_waiting(komfortkasse, configure,
     assert komfortkasse.numbers == ["other"]
 
 
-def test_without_the_mirrors_database_asks_once(komfortkasse, fail):
+def test_without_the_mirrors_database_asks_once(komfortkasse, fail, monkeypatch):
     asked = fail(DatabaseUnavailable("server closed the connection"))
+    monkeypatch.setattr(database, "FIRST_WAIT", 60.0)
 
     result = push()
 
