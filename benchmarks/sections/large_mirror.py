@@ -85,21 +85,31 @@ def _plan(query: QuerySet[RemovedOrder]) -> str:
 
 
 def _admin(size: int, *, quick: bool) -> dict[str, str]:
-    row = f"the admin's list, {size:,} rows, over a bare ModelAdmin's"
-    times = interleave(
-        {
-            "bare": lambda: timed(lambda: _list(bare_site)),
-            "ours": lambda: timed(lambda: _list(admin.site)),
-        },
-        rounds=3 if quick else 9,
-    )
-    return {row: times.cell("ours", "bare", at_most=1.5)}
+    pages: dict[str, dict[str, str]] = {
+        "": {},
+        ", those of the largest state": {"state": "removed"},
+        ", those of a state of few": {"state": "failed"},
+        ", those with money received": {"received": "yes"},
+        ", a search for a part of a number": {"q": "99999"},
+        ", sorted by order number": {"o": "1"},
+    }
+    variants = {"bare": lambda: timed(lambda: _list(bare_site))}
+    for title, query in pages.items():
+        variants[title] = lambda query=query: timed(lambda: _list(admin.site, **query))
+    times = interleave(variants, rounds=3 if quick else 5)
+    row = f"the admin's list, {size:,} rows"
+    return {
+        f"{row}, over a bare ModelAdmin's": times.cell("", "bare"),
+        **{f"{row}{title}": cell(times.median(title), " s", at_most=1) for title in pages},
+    }
 
 
-def _list(site: admin.AdminSite) -> None:
-    request = RequestFactory().get("/")
+def _list(site: admin.AdminSite, **query: str) -> None:
+    request = RequestFactory().get("/", query)
     request.user = User(is_active=True, is_staff=True, is_superuser=True)
     response = site.get_model_admin(RemovedOrder).changelist_view(request)
+    if response.status_code != 200:
+        raise RuntimeError(f"the admin does not know {query}")
     response.render()  # type: ignore[attr-defined]
 
 
