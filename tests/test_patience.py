@@ -131,6 +131,16 @@ def test_hides_no_other_error_when_it_is_told_to_end(monkeypatch):
         push(should_stop=lambda: bool(asked))
 
 
+def test_claims_all_that_it_was_given_however_many(komfortkasse, monkeypatch):
+    """Databases take no endless lists."""
+    monkeypatch.setattr(backlog, "_MOST_IDS", 3)
+    keys = [row.pk for row in due(*numbers(20))]
+
+    assert push(ids=keys[:17]).states == {"removed": 17}
+
+    assert sorted(komfortkasse.numbers) == numbers(17)
+
+
 def test_claims_all_that_it_was_given(komfortkasse, configure, monkeypatch):
     monkeypatch.setattr(pushing, "_CLAIMS_PER_CALL", 1)
     configure(CONCURRENCY=1)

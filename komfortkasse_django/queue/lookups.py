@@ -10,6 +10,7 @@ from komfortkasse_django.database import DatabaseUnavailable, patiently
 
 logger = logging.getLogger("komfortkasse_django")
 
+_ELSEWHERE = 3.0  # seconds to wait for a database that other shops do not need
 _MOST_ERRORS = 10  # orders looked up one by one in vain, before the rest is not looked up
 
 
@@ -33,7 +34,7 @@ def look_up(
         return patiently(
             lambda: orders.alive(shop, some, using=using),
             using=using,
-            until=until,
+            until=until if using == mirror_at else min(until, time.monotonic() + _ELSEWHERE),
             should_stop=should_stop,
         )
 

@@ -304,6 +304,18 @@ class TestManyProcesses:
         assert questions > 3
         assert 29 < pause() <= 30
 
+    def test_superseded_rows_do_not_tell_whether_only_others_fail(self, komfortkasse, configure):
+        configure(CONCURRENCY=1)
+        due("1000", "1001", "1002", "1003", "alive-1", "alive-2")
+        komfortkasse.answer = error(503)
+        komfortkasse.answers["1003"] = None
+        for number in ("alive-1", "alive-2"):
+            Order.objects.create(number=number)
+
+        assert push().states == {"pending": 3, "superseded": 2, "removed": 1}
+
+        assert not ShopState.objects.exclude(paused_until=None)
+
     def test_superseded_rows_do_not_probe(self, komfortkasse, wait):
         due("1000", "1001", "1002")
         komfortkasse.answer = error(503)
