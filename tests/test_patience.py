@@ -1,11 +1,12 @@
 """A run waits for a database that is locked or restarts, but not once it is told to end."""
 
+import time
 from unittest import mock
 
 import pytest
 from django.db import OperationalError, ProgrammingError
 
-from komfortkasse_django import orders
+from komfortkasse_django import database, orders
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.queue import backlog, pushing
 from komfortkasse_django.queue.breaker import Breaker
@@ -149,3 +150,19 @@ def test_claims_all_that_it_was_given(komfortkasse, configure, monkeypatch):
     assert push(ids=keys[:3]).states == {"removed": 3}
 
     assert RemovedOrder.objects.due().get().order_number == "1004"
+
+
+def test_a_connection_that_was_replaced_by_a_new_one_is_no_refusal(monkeypatch):
+    """As Django's atomic() does where it finds one broken."""
+    broken = object()
+    replaced = mock.Mock(connection=broken)
+    monkeypatch.setattr(database, "connections", {"default": replaced})
+
+    def act():
+        if replaced.connection is broken:
+            replaced.connection = object()
+            raise OperationalError("server closed the connection unexpectedly")
+        return "done"
+
+    until = time.monotonic() + 5
+    assert database.patiently(act, using="default", until=until) == "done"

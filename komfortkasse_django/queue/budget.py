@@ -50,13 +50,12 @@ def one_budget() -> Iterator[None]:
 @contextmanager
 def counted() -> Iterator[None]:
     """Count the seconds that this context takes."""
-    account = _current_account()
+    account = _current_account() or _Account()
     started = time.monotonic()
     try:
         yield
     finally:
-        if account:
-            account.seconds += time.monotonic() - started
+        account.seconds += time.monotonic() - started
 
 
 def seconds_spent() -> float:

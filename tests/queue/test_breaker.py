@@ -15,7 +15,7 @@ from komfortkasse_django.api.reading import read_order
 from komfortkasse_django.client import Client
 from komfortkasse_django.exceptions import AuthenticationFailed
 from komfortkasse_django.models import RemovedOrder, ShopState
-from komfortkasse_django.queue import breaker
+from komfortkasse_django.queue import breaker, pushing
 from komfortkasse_django.queue.breaker import Breaker
 from komfortkasse_django.queue.pushing import push
 from tests.shop.models import Order
@@ -374,3 +374,29 @@ class TestWebRequests:
         written = [each["sql"] for each in queries if "shopstate" in each["sql"]]
         assert written
         assert not [sql for sql in written if not sql.startswith("SELECT")]
+
+
+def test_a_row_that_is_alive_again_is_no_probe(komfortkasse, configure, monkeypatch):
+    """The next one that was never tried is."""
+    monkeypatch.setattr(pushing, "_CLAIMS_PER_CALL", 1)
+    configure(CONCURRENCY=1)
+    for number in ("1001", "1002", "1003"):
+        komfortkasse.answers[number] = error(500)
+    due("1001", "1002", "1003", "1004", "1005")
+    Order.objects.create(number="1005")
+
+    result = push()
+
+    assert komfortkasse.numbers == ["1001", "1002", "1003", "1004"]
+    assert result.states == {"pending": 3, "superseded": 1, "removed": 1}
+    assert result.stopped == {}
+
+
+def test_without_anything_to_send_is_not_probed(komfortkasse):
+    ShopState.objects.create(shop="default", failures=3, failing_since=timezone.now())
+
+    result = push()
+
+    assert (result.total, result.stopped) == (0, {})
+    assert komfortkasse.numbers == []
+    assert state().failures == 3

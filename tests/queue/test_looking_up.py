@@ -1,18 +1,21 @@
 """One bad order among those whose numbers are looked up keeps no other waiting."""
 
+import threading
 import time
 
 import pytest
-from django.db import OperationalError, connections
+from django.db import OperationalError
+from django.utils import timezone
 
 from komfortkasse_django import database, orders
+from komfortkasse_django.client import Client
 from komfortkasse_django.database import DatabaseUnavailable
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.queue import pushing
 from komfortkasse_django.queue.backlog import Backlog
 from komfortkasse_django.queue.pushing import push
 from tests.shop.models import Order
-from tests.support.mirror import due
+from tests.support.mirror import due, locked
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -226,9 +229,8 @@ def test_whose_database_goes_down_between_two_orders(komfortkasse, monkeypatch):
 
 def test_without_a_database_keeps_no_other_shop_waiting(komfortkasse, configure, fail, monkeypatch):
     """That of a shop's orders may be down while that of the mirror is not."""
-    asked = fail(OperationalError("connection refused"))
+    asked = fail(locked())
     monkeypatch.setattr(orders, "database_of", lambda shop, **kwargs: "other")
-    connections["other"].close()
     started = time.monotonic()
     configure(aliases={"default": {}, "other": {}})
     due("other", shop="other")
@@ -236,8 +238,8 @@ def test_without_a_database_keeps_no_other_shop_waiting(komfortkasse, configure,
     result = push()
 
     assert set(asked) == {20}
-    assert 2 < time.monotonic() - started < 6
-    assert result.stopped == {"default": "its orders cannot be looked up: connection refused"}
+    assert 2 < time.monotonic() - started < 9
+    assert result.stopped == {"default": "its orders cannot be looked up: database is locked"}
     assert RemovedOrder.objects.due().filter(attempts=0, last_error="").count() == 20
     assert komfortkasse.numbers == ["other"]
 
@@ -252,3 +254,35 @@ def test_without_the_mirrors_database_asks_once(komfortkasse, fail, monkeypatch)
     assert komfortkasse.numbers == []
     assert "server closed" in result.stopped["default"]
     assert RemovedOrder.objects.due().filter(attempts=0, last_error="").count() == 20
+
+
+def test_that_fails_while_calls_are_in_flight_settles_their_answers(
+    komfortkasse, configure, monkeypatch
+):
+    was_asked = threading.Event()
+    send = Client.remove_order
+
+    def fail(order):
+        was_asked.set()
+        raise ZeroDivisionError
+
+    def remove_order(client, number, **kwargs):
+        assert number != "C" or was_asked.wait(10)
+        return send(client, number, **kwargs)
+
+    monkeypatch.setattr(pushing, "_CLAIMS_PER_CALL", 4)
+    monkeypatch.setattr(Client, "remove_order", remove_order)
+    configure(ORDER_FILTER=fail, CONCURRENCY=1)
+    RemovedOrder.objects.all().delete()
+    due("A", "B", "C", "D", via=RemovedOrder.RequestedVia.CODE)
+    due("1001", "1002")
+    RemovedOrder.objects.filter(order_number__in=["1001", "1002"]).update(
+        next_attempt_at=timezone.now()
+    )
+
+    result = push()
+
+    assert "2 of 2" in result.stopped["default"]
+    assert result.states["removed"] == len(komfortkasse.numbers)
+    assert 2 <= len(komfortkasse.numbers) <= 4
+    assert RemovedOrder.objects.due().count() == 4 - len(komfortkasse.numbers)
