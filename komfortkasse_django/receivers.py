@@ -10,6 +10,7 @@ change that counts, not the state, or each later ``save()`` would ask for anothe
 """
 
 import threading
+from collections import defaultdict
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -26,9 +27,9 @@ from komfortkasse_django.models import RemovedOrder
 
 RequestedVia = RemovedOrder.RequestedVia
 
-_Key = tuple[str, Any]  # alias, primary key: one row may be collected as two classes
-
-_Numbers = dict[_Key, str]
+# Order numbers by alias and primary key, because one row may be collected as two classes. No tuple
+# is kept for each order: ten thousand would make Python collect garbage in all of its memory.
+_Numbers = defaultdict[str, dict[Any, str]]
 
 _Reads = dict[int, tuple[object, _Numbers]]  # by the id of an origin, which is kept beside
 
@@ -106,9 +107,9 @@ def read(
     for shop in _deleted[sender]:
         number = orders.number_of(shop, instance, using=using, trusted=trusted)
         if number is None:
-            numbers.pop((shop.alias, instance.pk), None)
+            numbers[shop.alias].pop(instance.pk, None)
         else:
-            numbers[shop.alias, instance.pk] = number
+            numbers[shop.alias][instance.pk] = number
 
 
 def write(
@@ -124,14 +125,14 @@ def write(
     using = using or router.db_for_write(sender, instance=instance)
     block = _block(using, origin)
     if block is None:
-        numbers = _read_by_hand.pop(instance._state, {})
+        numbers = _read_by_hand.pop(instance._state, _Numbers())
     else:
         reads = _read.get(block, {})
-        _, numbers = reads.pop(id(origin), (None, {}))
+        _, numbers = reads.pop(id(origin), (None, _Numbers()))
         if not reads:
             _read.pop(block, None)
     if numbers:
-        entries = [(alias, number) for (alias, _), number in numbers.items()]
+        entries = ((alias, number) for alias in numbers for number in numbers[alias].values())
         # Without an origin the row may well stay, as it does where an order is only hidden.
         via = RequestedVia.CODE if origin is None else RequestedVia.DELETE
         removals.record(entries, requested_via=via, using=using)
@@ -157,14 +158,16 @@ def _was_fetched(order: Model, origin: object) -> bool:
 def _numbers_to_keep(using: str, sender: type[Model], instance: Model, origin: object) -> _Numbers:
     block = _block(using, origin)
     if block is None:
-        _read_by_hand[instance._state] = {}
+        numbers = _read_by_hand[instance._state] = _Numbers(dict)
         write_first(using, concrete(sender))
-        return _read_by_hand[instance._state]
+        return numbers
     reads = _read.get(block)
     if reads is None:
         reads = _read[block] = {}
         write_first(using, concrete(sender))
-    return reads.setdefault(id(origin), (origin, {}))[1]
+    if id(origin) not in reads:
+        reads[id(origin)] = origin, _Numbers(dict)
+    return reads[id(origin)][1]
 
 
 def _block(using: str, origin: object) -> object:

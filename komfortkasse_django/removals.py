@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from django.db import router, transaction
 from django.db.models import Model, QuerySet
@@ -115,39 +115,43 @@ def _entry_of(number: object, wanted: list[Shop]) -> list[Entry]:
 # --- recording ------------------------------------------------------------------------------------
 
 
-def record(entries: Sequence[Entry], *, requested_via: RequestedVia, using: str) -> list[int]:
+def record(entries: Iterable[Entry], *, requested_via: RequestedVia, using: str) -> list[int]:
     """Record removals in the transaction open on ``using``.
 
     They are delivered when it commits. Return the primary keys of their rows. Where a router keeps
     the mirror on another database they are recorded on commit, too, and have no keys before.
     """
-    if not entries:
+    numbers: dict[str, list[str]] = defaultdict(list)
+    for alias, number in entries:
+        numbers[alias].append(number)
+    if not numbers:
         return []
     target = mirror_database(using)
     if target == using:
-        return _record(entries, requested_via, using)
-    transaction.on_commit(lambda: _record_elsewhere(entries, requested_via, target), using=using)
+        return _record(numbers, requested_via, using)
+    transaction.on_commit(lambda: _record_elsewhere(numbers, requested_via, target), using=using)
     return []
 
 
-def _record_elsewhere(entries: Sequence[Entry], requested_via: RequestedVia, using: str) -> None:
+def _record_elsewhere(
+    numbers: Mapping[str, Sequence[str]], requested_via: RequestedVia, using: str
+) -> None:
     try:
         # A savepoint where a transaction is open there: what fails must not break that one.
         with transaction.atomic(using):
-            _record(entries, requested_via, using)
+            _record(numbers, requested_via, using)
     except Exception:
         logger.exception(
             "These orders are deleted, but their removal could not be recorded in database %r."
             " Pass them to komfortkasse_remove: %s",
             using,
-            ", ".join(f"{number} (shop {alias})" for alias, number in entries),
+            ", ".join(f"{number} (shop {alias})" for alias in numbers for number in numbers[alias]),
         )
 
 
-def _record(entries: Sequence[Entry], requested_via: RequestedVia, using: str) -> list[int]:
-    numbers: dict[str, list[str]] = defaultdict(list)
-    for alias, number in entries:
-        numbers[alias].append(number)
+def _record(
+    numbers: Mapping[str, Sequence[str]], requested_via: RequestedVia, using: str
+) -> list[int]:
     mirror = RemovedOrder.objects.using(using)
     with transaction.atomic(using, savepoint=False):
         keys = {
