@@ -25,6 +25,26 @@ OVERDUE_AFTER = timedelta(hours=1)
 REFUNDED = "REFUNDED"
 """The payment status of an order whose money went back to the customer."""
 
+IN_COLLECTION = "COLLECTION"
+"""The payment status of an order that a collection agency has."""
+
+HAS_MONEY = models.Q(amount_paid__gt=0) & ~models.Q(payment_status=REFUNDED)
+"""Money had arrived, and Komfortkasse did not show it as refunded."""
+
+AT_AGENCY = (
+    models.Q(payment_status=IN_COLLECTION)
+    | models.Q(collection_partner__gt="")
+    | models.Q(collection_file__gt="")
+    | models.Q(collection_status__gt="")
+)
+"""A collection agency is at work. The contract has these attributes only while one is."""
+
+_UNSETTLED = (models.Q(settled_at=None) & (HAS_MONEY | AT_AGENCY)) | (
+    # Found to be alive after it was settled, it is a new case.
+    models.Q(alive_again_at__isnull=False)
+    & (models.Q(settled_at=None) | models.Q(settled_at__lt=models.F("alive_again_at")))
+)
+
 _BATCH = 1000  # rows per INSERT
 
 # From one parameter, an array in JSON, to a row for each of its texts, by ``connection.vendor``.
@@ -91,16 +111,27 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
 
     def to_do(self) -> Self:
         """What a person has to look at."""
-        return self.failed() | self.overdue() | self.to_refund() | self.alive_again()
+        return self.failed() | self.overdue() | self.unsettled()
+
+    def unsettled(self) -> Self:
+        """Removed, but a person has to do something about it and has not ticked it off.
+
+        That is to refund money, to call off a collection agency, or to look at an order that is
+        alive again.
+        """
+        return self.filter(is_unsettled=True)
 
     def to_refund(self) -> Self:
-        """Removed although money had arrived, and Komfortkasse did not show it as refunded."""
-        # No other state has an amount. To name it would lead some databases to another index.
-        return self.filter(amount_paid__gt=0).exclude(payment_status=REFUNDED)
+        """Removed although money had arrived, and nobody has settled that."""
+        return self.unsettled().filter(HAS_MONEY, settled_at=None)
+
+    def at_agency(self) -> Self:
+        """Removed while a collection agency was at work, and nobody has settled that."""
+        return self.unsettled().filter(AT_AGENCY, settled_at=None)
 
     def alive_again(self) -> Self:
-        """Known to be alive in the shop although it was removed."""
-        return self.filter(alive_again_at__isnull=False)
+        """Alive in the shop although it was removed, and nobody has settled that."""
+        return self.unsettled().filter(alive_again_at__isnull=False)
 
     def pending(self) -> Self:
         """Still to be sent, or to be sent again."""
@@ -123,15 +154,46 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
         return self.filter(state=RemovedOrder.State.FAILED)
 
     def finished(self) -> Self:
-        """Nothing is left to do. An unknown order may still have to be asked for again."""
-        return self.filter(state__in=RemovedOrder.FINISHED, next_attempt_at=None)
+        """Nothing is left to do, neither for the app nor for a person.
+
+        An unknown order may still have to be asked for again.
+        """
+        return self.filter(state__in=RemovedOrder.FINISHED, next_attempt_at=None, is_unsettled=None)
 
     def unfinished(self) -> Self:
-        """Still to be sent, to be sent again, or refused."""
+        """Still to be sent, to be sent again, refused, or to be settled."""
         return self.filter(
             models.Q(state__in=(RemovedOrder.State.PENDING, RemovedOrder.State.FAILED))
             | models.Q(state=RemovedOrder.State.UNKNOWN, next_attempt_at__isnull=False)
+            | models.Q(is_unsettled=True)
         )
+
+    def settle(self) -> int:
+        """Tick off what a person had to do about these. Return how many there were."""
+        return self.unsettled().update(settled_at=timezone.now())
+
+    def unsettle(self) -> int:
+        """Take that back. Return how many there were.
+
+        An order whose removal was confirmed again later is one case with that later row: there it
+        is taken back, and not here.
+        """
+        later = (
+            RemovedOrder.objects.using(self.db)
+            .removed()
+            .filter(
+                models.Q(finished_at__gt=models.OuterRef("finished_at"))
+                | models.Q(
+                    finished_at=models.OuterRef("finished_at"), pk__gt=models.OuterRef("pk")
+                ),
+                shop=models.OuterRef("shop"),
+                order_number=models.OuterRef("order_number"),
+            )
+        )
+        rows = self.filter(~models.Exists(later), settled_at__isnull=False)
+        # Two statements: MySQL updates no table that the same statement reads.
+        keys = list(rows.values_list("pk", flat=True))
+        return RemovedOrder.objects.using(self.db).filter(pk__in=keys).update(settled_at=None)
 
     def retriable(self) -> Self:
         """What can be tried again."""
@@ -256,6 +318,30 @@ class RemovedOrder(models.Model):
         default="",
         db_default="",
     )
+    collection_partner = models.CharField(
+        pgettext_lazy("komfortkasse", "collection agency"),
+        max_length=255,
+        blank=True,
+        default="",
+        db_default="",
+    )
+    collection_file = models.CharField(
+        pgettext_lazy("komfortkasse", "file number at the agency"),
+        max_length=255,
+        blank=True,
+        default="",
+        db_default="",
+    )
+    collection_status = models.CharField(
+        pgettext_lazy("komfortkasse", "status at the agency"),
+        max_length=255,
+        blank=True,
+        default="",
+        db_default="",
+    )
+    dunning_level = models.PositiveIntegerField(
+        pgettext_lazy("komfortkasse", "reminders sent"), null=True, blank=True
+    )
     attempts = models.PositiveIntegerField(
         pgettext_lazy("komfortkasse", "attempts"), default=0, db_default=0
     )
@@ -289,6 +375,23 @@ class RemovedOrder(models.Model):
         blank=True,
         help_text=_("Since when the shop is known to have a living order with this number."),
     )
+    settled_at = models.DateTimeField(
+        pgettext_lazy("komfortkasse", "settled at"),
+        null=True,
+        blank=True,
+        help_text=_("When a person ticked off what was left to do."),
+    )
+    # The database computes it, so that one small index finds the few rows where a person has to do
+    # something. NULL and not False, because the index leaves out NULL.
+    is_unsettled = models.GeneratedField(
+        expression=models.Case(
+            models.When(_UNSETTLED, then=models.Value(True)),  # noqa: FBT003
+            default=None,
+        ),
+        output_field=models.BooleanField(null=True),
+        db_persist=True,
+        verbose_name=pgettext_lazy("komfortkasse", "to be settled"),
+    )
 
     # A manager with the type of its queryset. Without the cast, pyright and editors that use it do
     # not know the queryset's methods: they have no plugin for Django.
@@ -305,19 +408,30 @@ class RemovedOrder(models.Model):
         indexes = (
             models.Index(fields=["order_number"]),
             SparseIndex(fields=["next_attempt_at"]),
-            # Money that was received, summed up, and whether it went back.
-            SparseIndex(fields=["amount_paid", "currency", "payment_status"]),
+            SparseIndex(fields=["is_unsettled"]),
             # All that is counted, the rows of a state, and when one was last confirmed.
-            models.Index(fields=["state", "shop", "finished_at", "alive_again_at"]),
+            models.Index(fields=["state", "shop", "finished_at"]),
         )
 
     def __str__(self) -> str:
         return self.order_number
 
     @property
+    def has_money(self) -> bool:
+        """Whether money had arrived that Komfortkasse did not show as refunded."""
+        return (self.amount_paid or 0) > 0 and self.payment_status != REFUNDED
+
+    @property
+    def is_at_agency(self) -> bool:
+        """Whether a collection agency was at work, as Komfortkasse said."""
+        is_named = self.collection_partner or self.collection_file or self.collection_status
+        return bool(is_named) or self.payment_status == IN_COLLECTION
+
+    @property
     def is_finished(self) -> bool:
         """Whether nothing is left to do, as for ``RemovedOrder.objects.finished()``."""
-        return self.state in self.FINISHED and self.next_attempt_at is None
+        is_sent = self.state in self.FINISHED and self.next_attempt_at is None
+        return is_sent and not self.is_unsettled
 
 
 class ShopStateQuerySet(models.QuerySet["ShopState"]):

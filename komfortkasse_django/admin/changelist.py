@@ -85,7 +85,7 @@ class ReceivedFilter(_Filter):
         return [("yes", pgettext_lazy("komfortkasse", "Yes, refund needed"))]
 
     def apply(self, rows: RemovedOrderQuerySet, value: str) -> RemovedOrderQuerySet:
-        return rows.filter(amount_paid__gt=0)
+        return rows.to_refund()
 
 
 class ShopFilter(_Filter):
@@ -128,12 +128,12 @@ def counts_of(status: Status) -> list[tuple[str, str, str, bool]]:
         count = status.in_state(state)
         is_bad = count > 0 and state == State.FAILED
         numbers.append((count, labels[state], f"state={state}", is_bad))
-    if status.received:
-        amounts = [money(amount, currency) for currency, (_n, amount) in status.received.items()]
+    if status.refunds:
+        amounts = [money(amount, currency) for currency, (_n, amount) in status.refunds.items()]
         label = _("removed although money had arrived: %(amounts)s") % {
             "amounts": ", ".join(amounts)
         }
-        count = sum(count for count, _amount in status.received.values())
+        count = sum(count for count, _amount in status.refunds.values())
         numbers.append((count, label, "received=yes", True))
     return [
         (number_format(count, force_grouping=True), str(label), query, is_bad)

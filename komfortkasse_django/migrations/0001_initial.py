@@ -144,6 +144,42 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "collection_partner",
+                    models.CharField(
+                        blank=True,
+                        db_default="",
+                        default="",
+                        max_length=255,
+                        verbose_name="collection agency",
+                    ),
+                ),
+                (
+                    "collection_file",
+                    models.CharField(
+                        blank=True,
+                        db_default="",
+                        default="",
+                        max_length=255,
+                        verbose_name="file number at the agency",
+                    ),
+                ),
+                (
+                    "collection_status",
+                    models.CharField(
+                        blank=True,
+                        db_default="",
+                        default="",
+                        max_length=255,
+                        verbose_name="status at the agency",
+                    ),
+                ),
+                (
+                    "dunning_level",
+                    models.PositiveIntegerField(
+                        blank=True, null=True, verbose_name="reminders sent"
+                    ),
+                ),
+                (
                     "attempts",
                     models.PositiveIntegerField(db_default=0, default=0, verbose_name="attempts"),
                 ),
@@ -192,6 +228,56 @@ class Migration(migrations.Migration):
                         verbose_name="alive again at",
                     ),
                 ),
+                (
+                    "settled_at",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="When a person ticked off what was left to do.",
+                        null=True,
+                        verbose_name="settled at",
+                    ),
+                ),
+                (
+                    "is_unsettled",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=models.Case(
+                            models.When(
+                                models.Q(
+                                    models.Q(
+                                        ("settled_at", None),
+                                        models.Q(
+                                            models.Q(
+                                                ("amount_paid__gt", 0),
+                                                models.Q(
+                                                    ("payment_status", "REFUNDED"), _negated=True
+                                                ),
+                                            ),
+                                            ("payment_status", "COLLECTION"),
+                                            ("collection_partner__gt", ""),
+                                            ("collection_file__gt", ""),
+                                            ("collection_status__gt", ""),
+                                            _connector="OR",
+                                        ),
+                                    ),
+                                    models.Q(
+                                        ("alive_again_at__isnull", False),
+                                        models.Q(
+                                            ("settled_at", None),
+                                            ("settled_at__lt", models.F("alive_again_at")),
+                                            _connector="OR",
+                                        ),
+                                    ),
+                                    _connector="OR",
+                                ),
+                                then=models.Value(True),
+                            ),
+                            default=None,
+                        ),
+                        output_field=models.BooleanField(null=True),
+                        verbose_name="to be settled",
+                    ),
+                ),
             ],
             options={
                 "verbose_name": "removed order",
@@ -203,12 +289,10 @@ class Migration(migrations.Migration):
                         fields=["next_attempt_at"], name="komfortkass_next_at_837b02_idx"
                     ),
                     komfortkasse_django.models.SparseIndex(
-                        fields=["amount_paid", "currency", "payment_status"],
-                        name="komfortkass_amount__7868f7_idx",
+                        fields=["is_unsettled"], name="komfortkass_is_unse_ab2e18_idx"
                     ),
                     models.Index(
-                        fields=["state", "shop", "finished_at", "alive_again_at"],
-                        name="komfortkass_state_fdd64f_idx",
+                        fields=["state", "shop", "finished_at"], name="komfortkass_state_e86c35_idx"
                     ),
                 ],
             },

@@ -8,6 +8,7 @@ their leases end, and a worker that lost its lease cannot overwrite the result o
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,13 +25,17 @@ from komfortkasse_django.database import (
     write_first,
 )
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet, get_field
+from komfortkasse_django.queue.outcomes import take_over
 
 logger = logging.getLogger("komfortkasse_django")
 
-_ANSWERED = ("payment_status", "reference_number", "amount", "amount_paid", "currency")
+_ANSWERED = (
+    *("payment_status", "reference_number", "amount", "amount_paid", "currency"),
+    *("collection_partner", "collection_file", "collection_status", "dunning_level"),
+)
 _SETTLED = (
     *("attempts", "next_attempt_at", "state", "error_code", "last_error", "finished_at"),
-    *_ANSWERED,
+    *("settled_at", *_ANSWERED),
 )
 
 
@@ -43,6 +48,8 @@ class Lease:
     """``next_attempt_at`` before the claim."""
     stored: datetime | None
     """``next_attempt_at`` as this worker wrote it: the proof that the row is still held."""
+    others: Sequence[int] = ()
+    """The primary keys of the other rows of the same shop and number. Most orders have none."""
 
     def give_back(self) -> None:
         """Make the row what it was before the claim."""
@@ -78,6 +85,7 @@ def claim(
         write_first(using, RemovedOrder)
         skip_locked = connection.features.has_select_for_update_skip_locked
         leases = _lease(candidates.select_for_update(skip_locked=skip_locked), seconds)
+    _find_others(leases, using)
     if seen and not leases:
         time.sleep(FIRST_WAIT)  # another worker is claiming the same rows
     return leases, (len(leases) if seen is None else seen) == at_most
@@ -94,6 +102,18 @@ def _lease(candidates: RemovedOrderQuerySet, seconds: float) -> list[Lease]:
         claimed = RemovedOrder.objects.using(candidates.db).filter(pk__in=[row.pk for row in rows])
         claimed.update(attempts=F("attempts") + 1, next_attempt_at=until)
     return leases
+
+
+def _find_others(leases: Sequence[Lease], using: str) -> None:
+    by_number: dict[tuple[str, str], list[int]] = defaultdict(list)
+    numbers = {lease.row.order_number for lease in leases}
+    # The shop is looked at here, so that every database takes the index on the number.
+    rows = RemovedOrder.objects.using(using).filter(order_number__in=numbers)
+    for shop, number, key in rows.values_list("shop", "order_number", "pk"):
+        by_number[shop, number].append(key)
+    for lease in leases:
+        keys = by_number[lease.row.shop, lease.row.order_number]
+        lease.others = [key for key in keys if key != lease.row.pk]
 
 
 def settle(leases: Sequence[Lease], *, using: str, until: float = 0.0) -> list[Lease]:
@@ -163,11 +183,39 @@ def _commit(
 
     def write() -> bool:
         with transaction.atomic(using, durable=True):
+            _make_one_case(leases, using)
             are_held = _write(leases, names, using) == len(leases)
             transaction.set_rollback(not (are_held and keep), using)
         return are_held
 
     return patiently(write, using=using, until=until)
+
+
+def _make_one_case(leases: Sequence[Lease], using: str) -> None:
+    """Of all rows of a number that are removed, leave only the newest for a person to settle."""
+    groups: dict[tuple[str, str], list[Lease]] = defaultdict(list)
+    for lease in leases:
+        if lease.others and lease.row.state == RemovedOrder.State.REMOVED:
+            groups[lease.row.shop, lease.row.order_number].append(lease)
+    if not groups:
+        return
+    write_first(using, RemovedOrder)
+    rows = RemovedOrder.objects.using(using)
+    # All are locked, and in one order: another worker may be settling another row of a number.
+    keys = {key for same in groups.values() for each in same for key in (each.row.pk, *each.others)}
+    locked = list(rows.filter(pk__in=keys).order_by("pk").select_for_update())
+    closed: list[int] = []
+    for number, same in groups.items():
+        now_removed = sorted((lease.row for lease in same), key=lambda row: row.pk)
+        earlier = [
+            row
+            for row in locked
+            if (row.shop, row.order_number) == number
+            and row.state == RemovedOrder.State.REMOVED
+            and row not in now_removed
+        ]
+        closed += [row.pk for row in take_over(now_removed, earlier)]
+    rows.filter(pk__in=closed).update(settled_at=timezone.now())
 
 
 def _write(leases: Sequence[Lease], names: Iterable[str], using: str) -> int:

@@ -42,6 +42,10 @@ def store_order(row: RemovedOrder, order: Order) -> Announcement:
     row.currency = _storable(order.currency, "currency")
     row.amount = _amount(order.amount)
     row.amount_paid = _amount(order.amount_paid)
+    row.collection_partner = _storable(order.collection_partner, "collection_partner")
+    row.collection_file = _storable(order.collection_file, "collection_file")
+    row.collection_status = _storable(order.collection_status, "collection_status")
+    row.dunning_level = _count(order.dunning_level)
     return order_removed, {"order": order}
 
 
@@ -75,6 +79,35 @@ def store_lookup_error(row: RemovedOrder, error: Exception) -> None:
     row.error_code = SHOP_CODE
     row.last_error = f"The shop's own code failed: {type(error).__name__}"
     postpone(row)
+
+
+def take_over(
+    now_removed: Sequence[RemovedOrder], earlier: Sequence[RemovedOrder]
+) -> list[RemovedOrder]:
+    """Make one case of all rows of an order: only the last of ``now_removed`` may be unsettled.
+
+    ``now_removed`` got one answer together. ``earlier`` were removed before; return those of them
+    that have to be closed. What a person had settled stays settled, unless there is more money now,
+    or an agency that was not there before.
+    """
+    *same, row = now_removed
+    row.settled_at = None
+    for each in same:
+        each.finished_at = row.finished_at
+        each.settled_at = timezone.now() if row.has_money or row.is_at_agency else None
+    told = [each for each in earlier if each.amount_paid is not None or each.is_at_agency]
+    if told:
+        last = max(told, key=lambda each: (each.finished_at or each.created_at, each.pk))
+        has_more_money = (row.amount_paid or 0) > (last.amount_paid or 0)
+        has_new_agency = row.is_at_agency and not last.is_at_agency
+        if not (has_more_money or has_new_agency):
+            row.settled_at = last.settled_at
+    # An answer without an amount does not say that the money went back.
+    return [
+        each
+        for each in earlier
+        if each.is_unsettled and not (each.has_money and row.amount_paid is None)
+    ]
 
 
 def finish(row: RemovedOrder, state: State) -> None:
@@ -129,6 +162,11 @@ def _storable(text: str | None, name: str) -> str:
     if text is None or (limit and len(text) > limit):
         return ""
     return str(text)
+
+
+def _count(value: int | None) -> int | None:
+    """``value``, or nothing where the column could not hold it."""
+    return value if value is not None and 0 <= value < 2**31 else None
 
 
 def _amount(value: Decimal | None) -> Decimal | None:

@@ -17,6 +17,24 @@ logger = logging.getLogger("komfortkasse_django")
 State = RemovedOrder.State
 
 
+def _log_what_is_to_do(row: RemovedOrder) -> None:
+    if row.state != State.REMOVED or row.settled_at:
+        return
+    if row.has_money:
+        logger.warning(
+            "Order %s was removed, but %s %s had been paid: refund it, and settle it in the admin",
+            row,
+            row.amount_paid,
+            row.currency,
+        )
+    if row.is_at_agency:
+        logger.warning(
+            "Order %s was removed, but a collection agency is at work: call it off, and settle it"
+            " in the admin",
+            row,
+        )
+
+
 class Settlement:
     """Stores what became of the rows of one shop. ``states`` counts them, for all shops."""
 
@@ -65,6 +83,7 @@ class Settlement:
         announced = set()
         for lease in held:
             announcement = announcements[lease]
+            _log_what_is_to_do(lease.row)
             # Rows with the same number are one removal.
             if announcement and lease.row.order_number not in announced:
                 announced.add(lease.row.order_number)

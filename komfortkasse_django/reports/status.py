@@ -1,21 +1,22 @@
 """How things stand: what the whole mirror says, read in one place for the admin and monitoring."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
-from django.db.models import Count, Max, Min, Sum
+from django.db.models import Count, Max, Min, Q, Sum
 from django.utils import timezone
 
 from komfortkasse_django.conf import shops
 from komfortkasse_django.exceptions import AuthenticationFailed
 from komfortkasse_django.models import (
     ALL_UNKNOWN,
+    AT_AGENCY,
+    HAS_MONEY,
     OVERDUE_AFTER,
-    REFUNDED,
     RemovedOrder,
     RemovedOrderQuerySet,
     ShopState,
@@ -72,8 +73,12 @@ class Status:
     overdue: Mapping[str, Overdue]
     all_unknown_since: Mapping[str, datetime]
     """Since when Komfortkasse knows none of the orders."""
-    received: Mapping[str, tuple[int, Decimal]]
-    """By currency, how many were removed although money had arrived, and how much."""
+    refunds: Mapping[str, tuple[int, Decimal]]
+    """By currency, how many removals have money that is still to be refunded, and how much."""
+    at_agency: int
+    """How many were removed while a collection agency was at work, which nobody has settled."""
+    alive_again: int
+    """How many orders are alive in the shop although they were removed, and nobody has settled."""
     last_removed_at: datetime | None
     failing: Mapping[str, ShopState]
     """The states of the shops whose last call failed."""
@@ -134,14 +139,10 @@ def read_status(using: str, max_age: timedelta = OVERDUE_AFTER) -> Status:
     for alias in shops():
         counts[alias]  # also where nothing has been removed yet
     finished: dict[str, dict[str, datetime]] = defaultdict(dict)
-    alive_again = 0
     # In the order of an index, so that the table itself is not read.
     by_state = rows.order_by("state", "shop").values_list("state", "shop")
-    for state, shop, count, alive, finished_at in by_state.annotate(
-        Count("pk"), Count("alive_again_at"), Max("finished_at")
-    ):
+    for state, shop, count, finished_at in by_state.annotate(Count("pk"), Max("finished_at")):
         counts[shop][state] = count
-        alive_again += alive
         if finished_at and state in RemovedOrder.FINISHED:
             finished[shop][state] = finished_at
     due = rows.filter(next_attempt_at__lte=now).aggregate(
@@ -161,12 +162,10 @@ def read_status(using: str, max_age: timedelta = OVERDUE_AFTER) -> Status:
             Count("pk"), Min("created_at"), Min("next_attempt_at")
         )
     }
-    received, to_refund = _money(rows)
-    # The number of to_do(), from what indexes have: no row of it is read unless one is alive again.
+    refunds, cases = _unsettled(rows)
+    # The number of to_do(): these are different rows.
     to_do = sum(states[State.FAILED] for states in counts.values())
-    to_do += sum(each.count for each in late.values()) + to_refund + alive_again
-    if alive_again:
-        to_do -= rows.to_refund().alive_again().count()
+    to_do += sum(each.count for each in late.values()) + cases["all"]
     shop_states = ShopState.objects.using(using).in_bulk()
     removed_at = [times[State.REMOVED] for times in finished.values() if State.REMOVED in times]
     return Status(
@@ -182,7 +181,9 @@ def read_status(using: str, max_age: timedelta = OVERDUE_AFTER) -> Status:
         },
         overdue=late,
         all_unknown_since=_all_unknown_since(rows, finished),
-        received=received,
+        refunds=refunds,
+        at_agency=cases["at_agency"],
+        alive_again=cases["alive_again"],
         last_removed_at=max(removed_at, default=None),
         failing={alias: state for alias, state in shop_states.items() if state.failures},
         pauses={
@@ -194,18 +195,25 @@ def read_status(using: str, max_age: timedelta = OVERDUE_AFTER) -> Status:
     )
 
 
-def _money(rows: RemovedOrderQuerySet) -> tuple[dict[str, tuple[int, Decimal]], int]:
-    """What was received, as in ``Status``, and how many of those removals are to be refunded."""
-    received: dict[str, tuple[int, Decimal]] = {}
-    to_refund = 0
-    groups = rows.filter(amount_paid__gt=0).order_by("currency", "payment_status")
-    for currency, payment_status, count, amount in groups.values_list(
-        "currency", "payment_status"
-    ).annotate(Count("pk"), Sum("amount_paid")):
-        count_before, amount_before = received.get(currency, (0, Decimal()))
-        received[currency] = count_before + count, amount_before + amount
-        to_refund += 0 if payment_status == REFUNDED else count
-    return received, to_refund
+def _unsettled(
+    rows: RemovedOrderQuerySet,
+) -> tuple[dict[str, tuple[int, Decimal]], Counter[str]]:
+    """The refunds, as in ``Status``, and how many rows a person has to settle, by why."""
+    refunds: dict[str, tuple[int, Decimal]] = {}
+    cases: Counter[str] = Counter()
+    to_refund = Q(HAS_MONEY, settled_at=None)
+    groups = rows.unsettled().order_by("currency").values_list("currency")
+    for currency, count, refund_count, amount, at_agency, alive_again in groups.annotate(
+        Count("pk"),
+        refund_count=Count("pk", filter=to_refund),
+        amount=Sum("amount_paid", filter=to_refund),
+        at_agency=Count("pk", filter=Q(AT_AGENCY, settled_at=None)),
+        alive_again=Count("alive_again_at"),
+    ):
+        cases.update(all=count, at_agency=at_agency, alive_again=alive_again)
+        if refund_count:
+            refunds[currency] = refund_count, amount
+    return refunds, cases
 
 
 def _all_unknown_since(

@@ -80,6 +80,31 @@ def payment_status(status: str) -> str:
     return str(payment_statuses().get(status, status))
 
 
+def cases_in_words(status: Status) -> list[str]:
+    """What people have to settle, such as ``2 refunds (10.00 EUR)``."""
+    cases = []
+    if count := sum(count for count, _amount in status.refunds.values()):
+        amounts = [money(amount, currency) for currency, (_n, amount) in status.refunds.items()]
+        text = npgettext(
+            "komfortkasse",
+            "%(count)d refund (%(amounts)s)",
+            "%(count)d refunds (%(amounts)s)",
+            count,
+        )
+        cases.append(text % {"count": count, "amounts": ", ".join(amounts)})
+    if count := status.at_agency:
+        text = ngettext(
+            "%(count)d order at a collection agency",
+            "%(count)d orders at a collection agency",
+            count,
+        )
+        cases.append(text % {"count": count})
+    if count := status.alive_again:
+        text = ngettext("%(count)d order is alive again", "%(count)d orders are alive again", count)
+        cases.append(text % {"count": count})
+    return cases
+
+
 # Several removals
 
 

@@ -78,6 +78,7 @@ class TestMirrorPages:
                 amount=1,
                 amount_paid=1,
                 currency="<b>",
+                settled_at=ahead(),
                 last_error=self.EVIL,
                 next_attempt_at=ahead(hours=-2) if state == "pending" else None,
             )

@@ -60,6 +60,23 @@ def test_never_deletes_what_is_not_finished(state):
     assert RemovedOrder.objects.count() == 3
 
 
+@pytest.mark.parametrize(
+    "left_to_do",
+    [
+        {"amount_paid": 5},
+        {"collection_partner": "Inkasso Nord"},
+        {"alive_again_at": timezone.now()},
+    ],
+)
+def test_keeps_what_nobody_has_settled(left_to_do):
+    rows(2)
+    RemovedOrder.objects.filter(order_number="1").update(**left_to_do)
+
+    assert prune() == "Deleted 1 finished removal.\n"
+    RemovedOrder.objects.settle()
+    assert prune() == "Deleted 1 finished removal.\n"
+
+
 def test_keeps_what_was_finished_lately():
     rows(1, days=29.9)
     rows(1, days=30.1)

@@ -165,6 +165,28 @@ def test_to_do():
     assert status_json()[1]["to_do"] == 2
 
 
+def test_what_people_have_to_settle_is_named_and_is_no_problem():
+    for amount, currency in (("5", "EUR"), ("7.5", "EUR"), ("1", "CHF")):
+        key = row("removed", finished=5).pk
+        RemovedOrder.objects.filter(pk=key).update(amount_paid=amount, currency=currency)
+    key = row("removed", finished=5).pk
+    RemovedOrder.objects.filter(pk=key).update(collection_partner="Inkasso Nord")
+    RemovedOrder.objects.filter(pk=key).update(alive_again_at=timezone.now())
+
+    code, told = status_json()
+
+    assert code == 0
+    assert told["refunds"] == {
+        "CHF": {"count": 1, "amount": "1.00"},
+        "EUR": {"count": 2, "amount": "12.50"},
+    }
+    assert (told["at_agency"], told["alive_again"], told["to_do"]) == (1, 1, 4)
+    assert status()[1].splitlines()[-1] == (
+        "To be settled in the admin: 3 refunds (1.00\xa0CHF, 12.50\xa0EUR), 1 order at a collection"
+        " agency, 1 order is alive again"
+    )
+
+
 def test_failed():
     row("failed")
 

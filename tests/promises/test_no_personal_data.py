@@ -110,4 +110,10 @@ def test_only_these_columns_exist():
         "created_at",
         "finished_at",
         "alive_again_at",
+        "settled_at",
+        "is_unsettled",
+        "collection_partner",
+        "collection_file",
+        "collection_status",
+        "dunning_level",
     }

@@ -272,7 +272,7 @@ def test_pruning(project, pending):
         "from django.utils import timezone",
         "from datetime import timedelta",
         "then = timezone.now() - timedelta(days=366)",
-        "RemovedOrder.objects.update(finished_at=then, amount_paid=10)",
+        "RemovedOrder.objects.update(finished_at=then, amount_paid=10, settled_at=then)",
         DELETE.format("2"),
     )
 

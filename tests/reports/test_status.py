@@ -34,7 +34,8 @@ def test_an_empty_mirror(configure):
     nothing = dict.fromkeys(RemovedOrder.State.values, 0)
     assert status.counts == {"a": nothing, "b": nothing}
     assert (status.due, status.oldest_due_at, status.last_removed_at) == (0, None, None)
-    assert (status.overdue, status.received, status.pauses) == ({}, {}, {})
+    assert (status.overdue, status.refunds, status.pauses) == ({}, {}, {})
+    assert (status.at_agency, status.alive_again, status.to_do) == (0, 0, 0)
     assert status.ok
 
 
@@ -77,11 +78,21 @@ def test_ok_is_nothing_overdue_and_nothing_failed(state, minutes, ok):
     assert read_status("default").ok is ok
 
 
-def test_money_that_had_arrived_is_added_up_by_currency():
+def test_money_that_has_to_go_back_is_added_up_by_currency():
     for amount, currency in [("20", "EUR"), ("1500.5", "EUR"), ("5", "CHF"), ("0", "CHF")]:
         make("removed", amount_paid=amount, currency=currency)
+    make("removed", amount_paid=7, currency="EUR", settled_at=timezone.now())
+    make("removed", amount_paid=7, currency="EUR", payment_status="REFUNDED")
+    make("removed", amount_paid=7, currency="USD", settled_at=timezone.now())
+    make(
+        "removed",
+        amount_paid=7,
+        currency="EUR",
+        settled_at=ahead(minutes=-2),
+        alive_again_at=ahead(minutes=-1),
+    )
 
-    assert read_status("default").received == {
+    assert read_status("default").refunds == {
         "CHF": (1, Decimal(5)),
         "EUR": (2, Decimal("1520.5")),
     }
@@ -222,6 +233,16 @@ def test_what_is_to_do_is_counted_as_it_is_found():
     make("removed", amount_paid=5, payment_status="PARTIALLY_REFUNDED")
     make("removed", amount_paid=0)
     make("removed", alive_again_at=ahead(minutes=-1))
+    make("removed", alive_again_at=ahead(minutes=-1), settled_at=ahead())
+    make("removed", collection_partner="Inkasso Nord")
+    make("removed", collection_partner="Inkasso Nord", amount_paid=5, currency="CHF")
+    make("removed", collection_partner="Inkasso Nord", settled_at=ahead())
     make("unknown")
 
-    assert read_status("default").to_do == RemovedOrder.objects.to_do().count() == 6
+    status = read_status("default")
+
+    assert status.to_do == RemovedOrder.objects.to_do().count() == 8
+    assert status.at_agency == RemovedOrder.objects.at_agency().count() == 2
+    assert status.alive_again == RemovedOrder.objects.alive_again().count() == 2
+    to_refund = RemovedOrder.objects.to_refund().count()
+    assert sum(count for count, _amount in status.refunds.values()) == to_refund == 4

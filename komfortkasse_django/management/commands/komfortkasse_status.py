@@ -15,7 +15,7 @@ from komfortkasse_django.management.base import missing_in
 from komfortkasse_django.models import OVERDUE_AFTER, RemovedOrder
 from komfortkasse_django.reports.reasons import obstacle
 from komfortkasse_django.reports.status import Status, read_status
-from komfortkasse_django.reports.wording import from_now, problem_in_words
+from komfortkasse_django.reports.wording import cases_in_words, from_now, problem_in_words
 
 State = RemovedOrder.State
 
@@ -82,6 +82,12 @@ def _as_json(status: Status) -> str:
             "due": status.due,
             "overdue": status.overdue_count,
             "to_do": status.to_do,
+            "refunds": {
+                currency: {"count": count, "amount": str(amount)}
+                for currency, (count, amount) in status.refunds.items()
+            },
+            "at_agency": status.at_agency,
+            "alive_again": status.alive_again,
             "oldest_due_seconds": oldest and (status.read_at - oldest).total_seconds(),
             "last_removed_at": _iso(status.last_removed_at),
             "failing_since": failing and _iso(failing.failing_since),
@@ -106,6 +112,8 @@ def _as_text(status: Status) -> str:
         numbers = ", ".join(parts) or pgettext("komfortkasse", "no removals")
         reason = obstacle(alias, status.pauses)
         lines.append(": ".join(filter(None, (alias, numbers, reason))))
+    if cases := cases_in_words(status):
+        lines.append(_("To be settled in the admin: %(cases)s") % {"cases": ", ".join(cases)})
     return "\n".join(lines)
 
 

@@ -1,0 +1,296 @@
+"""All removals of one order are one case: what a person has to do is shown once."""
+
+import json
+import threading
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.queue import leases
+from komfortkasse_django.queue.outcomes import finish
+from komfortkasse_django.queue.pushing import push
+from tests.support.komfortkasse import order_json
+from tests.support.mirror import due
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+AGENCY = {"collectionPartner": "Inkasso Nord", "collectionFile": "4711", "collectionStatus": "open"}
+
+
+@pytest.fixture
+def remove(komfortkasse):
+    """Remove an order; Komfortkasse answers with these attributes. Return the new row."""
+
+    def remove(number="1001", *, shop="default", **answer: object) -> RemovedOrder:
+        komfortkasse.answer = 200, {}, json.dumps(order_json(number, **answer))
+        (row,) = due(number, shop=shop)
+        push()
+        row.refresh_from_db()
+        assert row.state == "removed"
+        return row
+
+    return remove
+
+
+def to_do() -> list[int]:
+    return list(RemovedOrder.objects.to_do().order_by("pk").values_list("pk", flat=True))
+
+
+def settle(row: RemovedOrder) -> None:
+    assert RemovedOrder.objects.filter(pk=row.pk).settle() == 1
+
+
+class TestWhatIsToDo:
+    @pytest.mark.parametrize(
+        ("answer", "kinds"),
+        [
+            ({"amountPaid": 5}, {"to_refund"}),
+            ({"amountPaid": 5, "paymentStatus": "REFUNDED"}, set()),
+            ({"amountPaid": 5, "paymentStatus": "REFUNDED_PARTIAL"}, {"to_refund"}),
+            ({"amountPaid": 0}, set()),
+            ({"amountPaid": -5}, set()),
+            (AGENCY, {"at_agency"}),
+            ({"collectionPartner": "Inkasso Nord"}, {"at_agency"}),
+            ({"collectionFile": "4711"}, {"at_agency"}),
+            ({"collectionStatus": "open"}, {"at_agency"}),
+            ({"collectionPartner": ""}, set()),
+            ({"paymentStatus": "COLLECTION"}, {"at_agency"}),
+            ({"amountPaid": 5, **AGENCY}, {"to_refund", "at_agency"}),
+        ],
+    )
+    def test_it_is_what_the_answer_says(self, remove, answer, kinds):
+        row = remove(**answer)
+
+        rows = RemovedOrder.objects
+        found = {kind for kind in ("to_refund", "at_agency") if getattr(rows, kind)().exists()}
+        assert found == kinds
+        assert to_do() == ([row.pk] if kinds else [])
+        assert rows.unsettled().count() == rows.unfinished().count() == bool(kinds)
+        assert rows.finished().exists() is not bool(kinds)
+        assert row.is_finished is not bool(kinds)
+        assert row.has_money is ("to_refund" in kinds)
+        assert row.is_at_agency is ("at_agency" in kinds)
+
+    def test_all_that_an_agency_needs_is_stored(self, remove):
+        row = remove(dunningLevel=3, **AGENCY)
+
+        stored = row.collection_partner, row.collection_file, row.collection_status
+        assert stored == ("Inkasso Nord", "4711", "open")
+        assert row.dunning_level == 3
+
+    @pytest.mark.parametrize("level", [-1, 2**31, 1.5, "2", None])
+    def test_an_odd_number_of_reminders_is_left_out(self, remove, level):
+        assert remove(dunningLevel=level).dunning_level is None
+
+    def test_it_is_logged(self, remove, caplog):
+        remove(amountPaid=5, **AGENCY)
+        remove("1002")
+
+        assert [record.getMessage() for record in caplog.records] == [
+            "Order 1001 was removed, but 5.00 EUR had been paid: refund it, and settle it in the"
+            " admin",
+            "Order 1001 was removed, but a collection agency is at work: call it off, and settle it"
+            " in the admin",
+        ]
+
+
+class TestSettling:
+    def test_it_is_nothing_to_do_any_more(self, remove):
+        row = remove(amountPaid=5, **AGENCY)
+
+        settle(row)
+
+        row.refresh_from_db()
+        assert to_do() == []
+        assert row.is_finished
+        assert timezone.now() - row.settled_at < timedelta(minutes=1)
+        assert RemovedOrder.objects.settle() == 0, "there is nothing left to settle"
+
+    def test_it_can_be_taken_back(self, remove):
+        row = remove(amountPaid=5)
+        settle(row)
+
+        assert RemovedOrder.objects.unsettle() == 1
+
+        assert to_do() == [row.pk]
+        assert RemovedOrder.objects.unsettle() == 0
+
+    def test_what_is_alive_again_after_that_is_a_new_case(self, remove):
+        row = remove(amountPaid=5)
+        settle(row)
+
+        RemovedOrder.objects.update(alive_again_at=timezone.now())
+
+        assert to_do() == [row.pk]
+        assert list(RemovedOrder.objects.alive_again()) == [row]
+        assert not RemovedOrder.objects.to_refund().exists()
+        settle(row)
+        assert to_do() == []
+
+
+class TestOneCase:
+    def test_a_later_removal_takes_it_over(self, remove):
+        cancelled = remove(amountPaid=5)
+        deleted = remove(amountPaid=5)
+
+        assert to_do() == [deleted.pk]
+        cancelled.refresh_from_db()
+        assert cancelled.settled_at
+        assert cancelled.is_finished
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ({"amountPaid": 5}, {"amountPaid": 5}),
+            ({"amountPaid": 5}, {"amountPaid": 4}),
+            (AGENCY, AGENCY),
+            ({"amountPaid": 5, **AGENCY}, {"amountPaid": 5}),
+        ],
+    )
+    def test_what_was_settled_stays_settled(self, remove, before, after):
+        earlier = remove(**before)
+        settle(earlier)
+        earlier.refresh_from_db()
+
+        later = remove(**after)
+
+        assert to_do() == []
+        assert later.settled_at == earlier.settled_at
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ({"amountPaid": 5}, {"amountPaid": "5.01"}),
+            ({"amountPaid": 5}, {"amountPaid": 5, **AGENCY}),
+            (AGENCY, {"amountPaid": 5, **AGENCY}),
+        ],
+    )
+    def test_more_reopens_it(self, remove, before, after):
+        settle(remove(**before))
+        if "amountPaid" in after:
+            after = {**after, "amountPaid": float(after["amountPaid"])}
+
+        later = remove(**after)
+
+        assert to_do() == [later.pk]
+
+    def test_money_that_came_after_a_refund_is_new(self, remove):
+        settle(remove(amountPaid=5))
+        remove(amountPaid=0)
+
+        last = remove(amountPaid=5)
+
+        assert to_do() == [last.pk]
+
+    def test_nothing_is_left_where_the_last_answer_says_so(self, remove):
+        remove(amountPaid=5, **AGENCY)
+        last = remove(amountPaid=0)
+
+        assert to_do() == []
+        assert last.settled_at is None
+
+    def test_an_answer_without_an_amount_closes_no_refund(self, remove):
+        first = remove(amountPaid=5)
+        remove()
+
+        assert to_do() == [first.pk]
+        settle(first)
+        assert remove(amountPaid=5).settled_at
+        assert to_do() == []
+
+    def test_only_the_last_can_be_taken_back(self, remove):
+        remove(amountPaid=5)
+        last = remove(amountPaid=5)
+        settle(last)
+
+        assert RemovedOrder.objects.unsettle() == 1
+
+        assert to_do() == [last.pk]
+
+    def test_what_is_alive_again_is_taken_over_as_well(self, remove):
+        first = remove(amountPaid=0)
+        RemovedOrder.objects.update(alive_again_at=timezone.now())
+        assert to_do() == [first.pk]
+
+        remove(amountPaid=0)
+
+        assert to_do() == []
+
+    def test_an_order_that_komfortkasse_does_not_know_takes_nothing_over(
+        self, remove, komfortkasse
+    ):
+        first = remove(amountPaid=5)
+        komfortkasse.answer = 404, {}, '{"error": "Order not found"}'
+        due("1001")
+        push()
+
+        assert to_do() == [first.pk]
+
+    def test_each_shop_and_number_is_a_case_of_its_own(self, remove, configure):
+        configure(aliases={"a": {}, "b": {}})
+        rows = [
+            remove(number, shop=shop, amountPaid=5)
+            for shop, number in (("a", "1001"), ("b", "1001"), ("a", "1002"))
+        ]
+
+        assert to_do() == [row.pk for row in rows]
+
+    def test_rows_that_are_sent_together(self, remove, komfortkasse):
+        settle(remove(amountPaid=5))
+        komfortkasse.answer = 200, {}, json.dumps(order_json("1001", amountPaid=6))
+        *_, last = due("1001", "1001", "1001")
+
+        push()
+
+        assert to_do() == [last.pk]
+        settle(last)
+        assert RemovedOrder.objects.exclude(pk=last.pk).unsettle() == 0
+        assert remove(amountPaid=6).settled_at
+        assert to_do() == []
+
+    def test_rows_that_are_sent_together_and_have_nothing_to_settle(self, komfortkasse):
+        due("1001", "1001")
+
+        push()
+
+        assert not RemovedOrder.objects.exclude(settled_at=None).exists()
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has only one writer at a time")
+def test_two_workers_that_settle_at_once_leave_one_case(monkeypatch):
+    due("1001", "1001")
+    rows = RemovedOrder.objects.order_by("pk")
+    (first,), _ = leases.claim(rows.filter(pk=rows[0].pk), at_most=1, seconds=60)
+    (second,), _ = leases.claim(rows.filter(pk=rows[1].pk), at_most=1, seconds=60)
+    for lease in (first, second):
+        finish(lease.row, RemovedOrder.State.REMOVED)
+        lease.row.amount_paid = Decimal(5)
+    wrote, may_commit = threading.Event(), threading.Event()
+    write = leases._write
+
+    def write_and_wait(*args):
+        written = write(*args)
+        if threading.current_thread() is worker:
+            wrote.set()
+            may_commit.wait(10)
+        return written
+
+    monkeypatch.setattr(leases, "_write", write_and_wait)
+
+    def work():
+        leases.settle([first], using="default")
+        connection.close()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    assert wrote.wait(10)
+    threading.Timer(0.5, may_commit.set).start()
+    leases.settle([second], using="default")
+    worker.join()
+
+    assert RemovedOrder.objects.removed().count() == 2
+    assert to_do() == [second.row.pk]
