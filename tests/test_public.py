@@ -11,7 +11,7 @@ from django.core.management import get_commands, load_command_class
 from komfortkasse_django.conf import KEYS
 from komfortkasse_django.models import RemovedOrder
 
-README = Path(__file__).parent.parent / "README.rst"
+CHECKS = Path(__file__).parent.parent / "docs" / "reference" / "checks.rst"
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_is_a_command(name):
 
 def test_checks_keep_their_ids():
     # test_readme.py compares these with the code.
-    ids = re.findall(r"(?m)^``([EW]\d{3})``  ", README.read_text(encoding="utf-8"))
+    ids = re.findall(r"(?m)^``([EW]\d{3})``  ", CHECKS.read_text(encoding="utf-8"))
 
     errors = [f"E{number:03}" for number in range(1, 22)]
     warnings = [f"W{number:03}" for number in range(1, 5)]

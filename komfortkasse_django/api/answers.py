@@ -1,7 +1,7 @@
 """What an answer means: a removed order, or an error.
 
-``client`` passes each answer through ``meaning``. The rules are those of the README's "What each
-answer means".
+``client`` passes each answer through ``meaning``. The rules are those of
+``docs/reference/answers.rst``.
 """
 
 import dataclasses

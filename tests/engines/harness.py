@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from django.db import connection
 
-from tests.support.readme import Recipe, recipe
+from tests.support.manual import Recipe, recipe
 
 
 @dataclass

@@ -6,7 +6,7 @@ import environ
 
 from tests.settings import *  # noqa: F403
 from tests.settings import INSTALLED_APPS, KOMFORTKASSE
-from tests.support.readme import recipe
+from tests.support.manual import recipe
 
 env = environ.Env()
 

@@ -1,15 +1,13 @@
 """Every page renders, has no long lines and only links to files that exist."""
 
 import re
-from pathlib import Path
 
 import pytest
 from docutils import nodes
 
-from tests.support.readme import document
+from tests.support.manual import DOCS, ROOT, document
 
-ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.rst"), *ROOT.glob("*/*.rst")])
+PAGES = sorted([*ROOT.glob("*.rst"), *ROOT.glob("benchmarks/*.rst"), *DOCS])
 
 pytestmark = pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 
@@ -39,3 +37,27 @@ def test_leads_to_files_that_exist(path):
 
 def test_says_what_its_pictures_show(path):
     assert all(image.get("alt") for image in document(path).findall(nodes.image))
+
+
+def test_leads_to_pages_and_labels_that_exist(path):
+    """``script/docs`` checks this as well, but needs Sphinx."""
+    text = path.read_text(encoding="utf-8")
+    targets = re.findall(r":(doc|ref):`(?:[^`<]*<)?([^`<>]+)>?`", text)
+    labels = {
+        label
+        for page in DOCS
+        for label in re.findall(r"(?m)^\.\. _([a-z-]+):$", page.read_text(encoding="utf-8"))
+    }
+
+    assert {target for role, target in targets if role == "ref"} <= labels
+    for role, target in targets:
+        assert role == "ref" or (path.parent / f"{target}.rst").exists()
+
+
+def test_leads_to_addresses_that_are_whole(path):
+    """Without the internet nobody can tell whether a page is there."""
+    places = [each.get("refuri", "") for each in document(path).findall(nodes.reference)]
+
+    for place in places:
+        if ":" in place:
+            assert re.fullmatch(r"https://[a-z0-9.-]+\.[a-z]+(/[\w./-]*)?(#[\w-]+)?", place)

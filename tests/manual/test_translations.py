@@ -21,7 +21,7 @@ from docutils import nodes
 import komfortkasse_django
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.schema import PaymentStatus, RefundStatus
-from tests.support.readme import section
+from tests.support.manual import section
 
 PACKAGE = Path(komfortkasse_django.__file__).parent
 MESSAGES = PACKAGE / "locale" / "de" / "LC_MESSAGES"

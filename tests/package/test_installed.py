@@ -5,7 +5,7 @@ from docutils import nodes
 
 from tests.package.conftest import ROOT, run
 from tests.support.loopback import Komfortkasse, Server, http_answer
-from tests.support.readme import recipe, section
+from tests.support.manual import README, recipe, section
 
 # As ``startproject`` lists them, after the admin.
 APPS = [
@@ -48,7 +48,7 @@ print(client.get("/admin/komfortkasse_django/removedorder/").content.decode())
 
 def commands() -> list[list[str]]:
     """Return the command of each step of the installation that begins with "Run"."""
-    (steps,) = section("Install").findall(nodes.enumerated_list)
+    (steps,) = section("Install", README).findall(nodes.enumerated_list)
     return [step[0][1].astext().split() for step in steps if step.astext().startswith("Run ")]
 
 

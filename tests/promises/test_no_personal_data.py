@@ -91,7 +91,7 @@ def test_an_unusable_key_is_not_shown(configure, caplog):
 
 
 def test_only_these_columns_exist():
-    """Another one needs a thought about personal data, and a word in the README."""
+    """Another one needs a thought about personal data, and a word in the manual."""
     assert {field.name for field in RemovedOrder._meta.get_fields()} == {
         "id",
         "shop",

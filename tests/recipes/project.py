@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.support.loopback import Komfortkasse, Server
-from tests.support.readme import Recipe, recipe
+from tests.support.manual import Recipe, recipe
 
 ROOT = Path(__file__).parents[2]
 

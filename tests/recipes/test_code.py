@@ -9,7 +9,7 @@ import responses
 from komfortkasse_django import signals
 from komfortkasse_django.removals import remove
 from tests.support.komfortkasse import error, order_json
-from tests.support.readme import recipe
+from tests.support.manual import recipe
 
 URL = "https://ssl.komfortkasse.eu/api/v2/order/remove/1001"
 

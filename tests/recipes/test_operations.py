@@ -18,7 +18,7 @@ from django.apps import apps
 import komfortkasse_django
 from tests.recipes.project import ROOT
 from tests.support.loopback import http_answer
-from tests.support.readme import recipe
+from tests.support.manual import recipe
 from tests.support.running import until
 
 DELETE = 'Order.objects.create(number="{0}"); Order.objects.get(number="{0}").delete()'
@@ -41,7 +41,7 @@ def test_demo():
 
 
 def test_cron(project, pending):
-    (line,) = recipe("Sending what is due", 0).lines
+    (line,) = recipe("Send what is due", 0).lines
     *times, user, command = line.split(maxsplit=6)
     assert times == ["*"] * 5
     assert user == "shop"
@@ -55,7 +55,7 @@ def test_cron(project, pending):
 class TestSystemd:
     @pytest.fixture
     def unit(self, project):
-        return recipe("Sending what is due", 1).code.replace("/srv/shop", str(project.path))
+        return recipe("Send what is due", 1).code.replace("/srv/shop", str(project.path))
 
     def test_service(self, project, pending, unit):
         parser = configparser.ConfigParser()
@@ -246,7 +246,7 @@ def test_restoring_a_backup(project, pending):
 
 
 def test_reconciling(project):
-    (line,) = recipe("Reconciling").lines
+    (line,) = recipe("Reconcile").lines
     *times, user, command = line.split(maxsplit=6)
     assert (times, user) == (["30", "3", "*", "*", "*"], "shop")
     project.add(recipe("Orders that end without being deleted", 0))
@@ -264,7 +264,7 @@ def test_reconciling(project):
 
 
 def test_pruning(project, pending):
-    (line,) = recipe("Pruning").lines
+    (line,) = recipe("Delete old removals").lines
     when, user, command = line.split(maxsplit=2)
     assert (when, user) == ("@weekly", "shop")
     project.sh("python manage.py komfortkasse_push")
@@ -339,7 +339,7 @@ class TestUpgrading:
         return pip
 
     def test_keeps_what_is_pending(self, project, pip):
-        install, migrate = recipe("Upgrading").lines
+        install, migrate = recipe("Upgrade").lines
         pip("pip install komfortkasse_django==0.0.1")
         project.environment["REQUEST_BUDGET"] = "0"
         assert project.run(self.VERSION, DELETE.format("1")) == "0.0.1\n"

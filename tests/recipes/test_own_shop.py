@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.support.readme import recipe
+from tests.support.manual import recipe
 
 THREE_ORDERS = 'for number in "123": Order.objects.create(number=number)'
 
@@ -18,7 +18,7 @@ def test_install(project):
 
 
 def test_payment_methods(project):
-    project.add(recipe("Only some payment methods"))
+    project.add(recipe("Only some orders"))
 
     project.run(
         'for method in ["prepayment", "invoice", "card"]:',
@@ -30,7 +30,7 @@ def test_payment_methods(project):
 
 
 def test_several_stores(project):
-    project.add(recipe("Several stores in one project"))
+    project.add(recipe("Several stores"))
 
     project.run(
         'for store in ["berlin", "vienna", "paris"]:',
@@ -66,6 +66,17 @@ class TestGone:
 
         project.assert_removed("2")
         assert "no issues" in project.sh("python manage.py check --fail-level WARNING")
+
+    def test_by_the_three_lines_of_the_readme(self, project):
+        project.add_settings(recipe("Install", 2).code)
+
+        project.run(
+            THREE_ORDERS,
+            'order = Order.objects.get(number="2")',
+            'order.status = "cancelled"; order.save()',
+        )
+
+        project.assert_removed("2")
 
     def test_by_save_that_fails(self, project):
         project.add(self.gone)
@@ -119,7 +130,7 @@ def test_another_number(project):
     project.run(
         THREE_ORDERS,
         'order = Order.objects.get(number="2")',
-        recipe("What removing means").code,
+        recipe("Orders that get another number").code,
         'assert Order.objects.get(number="1001-B") == order',
     )
 
@@ -245,7 +256,7 @@ print("Remove from Komfortkasse" in answer.text)
         assert project.run(self.PAGE) == "False\n"
 
     def test_with_the_mixin(self, project):
-        project.add(recipe("Your Order admin"))
+        project.add(recipe("The Order admin"))
 
         assert "no issues" in project.sh("python manage.py check")
         assert project.run(self.PAGE) == "True\n"

@@ -4,7 +4,7 @@ import environ
 from oscar.defaults import *  # noqa: F403
 
 from tests.shops.manual import at_loopback
-from tests.support.readme import recipe
+from tests.support.manual import recipe
 
 DEBUG = False
 SECRET_KEY = "tests"

@@ -5,7 +5,7 @@ import environ
 from tests.shops.manual import at_loopback
 from tests.shops.small import *  # noqa: F403
 from tests.shops.small import DJANGO_APPS
-from tests.support.readme import recipe
+from tests.support.manual import recipe
 
 INSTALLED_APPS = [*DJANGO_APPS, "ordered_model", "sequences", "plans", "komfortkasse_django"]
 _manual = recipe("django-plans").run({"env": environ.Env()}, "settings.py")

@@ -5,7 +5,7 @@ import os
 import environ
 
 from tests.shops.manual import at_loopback
-from tests.support.readme import recipe
+from tests.support.manual import recipe
 
 DEBUG = False
 SECRET_KEY = "tests"

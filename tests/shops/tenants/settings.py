@@ -3,7 +3,7 @@
 import environ
 
 from tests.shops.manual import at_loopback
-from tests.support.readme import recipe
+from tests.support.manual import recipe
 
 env = environ.Env()
 

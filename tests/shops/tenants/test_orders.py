@@ -13,7 +13,7 @@ from tenants.models import Domain, Tenant
 
 from komfortkasse_django.models import RemovedOrder, ShopState
 from shop.models import Order
-from tests.support.readme import recipe
+from tests.support.manual import recipe
 
 
 def found(name):

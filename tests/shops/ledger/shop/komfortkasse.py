@@ -1,3 +1,3 @@
-from tests.support.readme import recipe
+from tests.support.manual import recipe
 
 recipe("django-ledger").run(globals(), "shop/komfortkasse.py")

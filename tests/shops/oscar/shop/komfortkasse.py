@@ -1,3 +1,3 @@
-from tests.support.readme import recipe
+from tests.support.manual import recipe
 
 recipe("django-oscar").run(globals(), "shop/komfortkasse.py")

@@ -14,7 +14,7 @@ os.environ["PRETIX_CONFIG_FILE"] = os.devnull
 import environ  # noqa: E402
 
 from tests.shops.manual import at_loopback  # noqa: E402
-from tests.support.readme import recipe  # noqa: E402
+from tests.support.manual import recipe  # noqa: E402
 
 _manual = recipe("pretix").run({"env": environ.Env()}, "store/settings.py")
 globals().update(_manual)

@@ -5,9 +5,9 @@ import json
 import re
 from dataclasses import fields
 from io import StringIO
-from pathlib import Path
 
 import pytest
+from django.contrib.auth import get_permission_codename
 from django.core.management import BaseCommand, call_command, get_commands, load_command_class
 from django.utils import translation
 from django.utils.translation import gettext, pgettext
@@ -15,19 +15,22 @@ from docutils import nodes
 
 from komfortkasse_django import checks
 from komfortkasse_django.conf import Shop
-from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet, ShopState
 from komfortkasse_django.reports.reasons import REASONS
 from komfortkasse_django.reports.status import Kind
 from komfortkasse_django.schema import PaymentStatus
-from tests.support.readme import README, document, recipe, recipes, section
+from tests.support.manual import DOCS, README, ROOT, document, recipe, recipes, written
 
-ROOT = Path(__file__).parents[2]
 GERMAN = ROOT / "README.de.rst"
+STAFF = ROOT / "docs" / "staff.rst"
+STAFF_IN_GERMAN = ROOT / "docs" / "staff.de.rst"
+PRIVACY = ROOT / "docs" / "explanation" / "privacy.rst"
+REFERENCE = ROOT / "docs" / "reference"
 
 
-def rows(heading):
-    """Return the rows of the table whose first column has this heading, as text."""
-    for table in document().findall(nodes.table):
+def rows(page, heading):
+    """Return the rows of the table of a page whose first column has this heading, as text."""
+    for table in document(page).findall(nodes.table):
         head, body = (next(iter(table.findall(each))) for each in (nodes.thead, nodes.tbody))
         found = [
             [" ".join(cell.astext().split()) for cell in row.findall(nodes.entry)]
@@ -56,11 +59,11 @@ def test_all_its_code_is_run():
 def test_all_that_is_no_code_is_a_drawing():
     (drawing,) = (each for each in recipes().values() if not each.language)
 
-    assert drawing.title == "What is recorded, and when it is sent"
+    assert drawing.title == "How a removal is recorded and sent"
 
 
 def test_knows_all_settings():
-    written = {key: default for key, default, _ in rows("Key")}
+    written = {key: default for key, default, _ in rows(REFERENCE / "settings.rst", "Key")}
 
     defaults = {each.name.upper(): each.default for each in fields(Shop) if each.name != "alias"}
     assert written.keys() == defaults.keys()
@@ -72,7 +75,7 @@ def test_knows_all_settings():
 
 
 def test_knows_the_limits_of_all_settings():
-    meanings = {key: meaning for key, _, meaning in rows("Key")}
+    meanings = {key: meaning for key, _, meaning in rows(REFERENCE / "settings.rst", "Key")}
 
     for key, (_, what) in checks._VALUES.items():
         assert set(re.findall(r"\d+", what)) <= set(re.findall(r"\d+", meanings[key])), key
@@ -80,7 +83,8 @@ def test_knows_the_limits_of_all_settings():
 
 def test_knows_all_commands_with_all_options():
     written = {
-        usage.split()[0]: set(re.findall(r"--[a-z-]+", usage)) for usage, _ in rows("Command")
+        usage.split()[0]: set(re.findall(r"--[a-z-]+", usage))
+        for usage, _ in rows(REFERENCE / "commands.rst", "Command")
     }
 
     ours = [name for name, app in get_commands().items() if app == "komfortkasse_django"]
@@ -107,7 +111,7 @@ def test_names_the_versions_of_the_shops_that_are_tried(shop):
         r"^([\w-]*(?:oscar|salesman|pretix|plans|ledger|tenants)[\w-]*)==(\d+\.\d+)", required
     ).groups()
 
-    assert f"{name} {version}" in " ".join(README.read_text().split())
+    assert f"{name} {version}" in written(*DOCS)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +129,7 @@ def test_installs_the_engines_that_are_tried(engine, install):
     ).groups()
 
     assert set(install.lines) == {f"pip install {name}", f"pip install {backport}"}
-    assert f"Tried with {name} {version}" in " ".join(README.read_text().split())
+    assert f"Tried with {name} {version}" in written(*DOCS)
 
 
 def calls(name):
@@ -144,7 +148,50 @@ def text_of(node):
 
 
 def test_knows_all_states():
-    assert [state for state, _ in rows("State")] == RemovedOrder.State.labels
+    table = rows(REFERENCE / "answers.rst", "State")
+
+    assert [(state, label) for state, label, _ in table] == RemovedOrder.State.choices
+
+
+def test_tells_staff_of_all_states():
+    assert [state for state, _ in rows(STAFF, "State")] == RemovedOrder.State.labels
+
+
+@pytest.mark.parametrize("model", [RemovedOrder, ShopState])
+def test_knows_all_fields_of_the_models(model):
+    table = rows(REFERENCE / "models.rst", f"Field of {model.__name__}")
+
+    assert [field for field, _ in table] == [field.name for field in model._meta.fields]
+
+
+def test_knows_all_ways_of_asking():
+    table = rows(REFERENCE / "models.rst", "Requested via")
+
+    assert [(value, label) for value, label, _ in table] == RemovedOrder.RequestedVia.choices
+
+
+def test_knows_all_that_querysets_can_say():
+    methods = {
+        name
+        for name, value in vars(RemovedOrderQuerySet).items()
+        if callable(value) and not name.startswith("_")
+    }
+
+    # "record" is not for others: it delivers nothing.
+    written = {call.partition("(")[0] for call, _ in rows(REFERENCE / "models.rst", "Method")}
+    assert written == methods - {"record"}
+
+
+def test_knows_all_permissions():
+    page = written(REFERENCE / "permissions.rst")
+
+    for name in ("view", "delete"):
+        assert (
+            f"``komfortkasse_django.{get_permission_codename(name, RemovedOrder._meta)}``" in page
+        )
+    for name, text in RemovedOrder._meta.permissions:
+        assert f"``komfortkasse_django.{name}``" in page
+        assert str(text) in page
 
 
 def test_knows_all_log_messages():
@@ -159,13 +206,15 @@ def test_knows_all_log_messages():
     still_due = {text_of(call.args[1]) for call in calls("ngettext")}
     still_due = {text for text in still_due if text.endswith("still due: …")}
 
-    assert {(message, level) for message, level, _ in rows("Message")} == (
+    assert {(message, level) for message, level, _ in rows(REFERENCE / "logs.rst", "Message")} == (
         logged - {("…", "WARNING")} | {(text, "WARNING") for text in still_due}
     )
 
 
 def test_knows_all_problems_in_their_order():
-    assert [problem for problem, _ in rows("Problem")] == [str(kind) for kind in Kind]
+    assert [problem for problem, _ in rows(REFERENCE / "commands.rst", "Problem")] == [
+        str(kind) for kind in Kind
+    ]
 
 
 @pytest.mark.django_db
@@ -173,15 +222,17 @@ def test_knows_all_fields_of_status():
     out = StringIO()
     call_command("komfortkasse_status", "--json", stdout=out)
 
-    assert [field for field, _ in rows("Field")] == list(json.loads(out.getvalue()))
+    assert [field for field, _ in rows(REFERENCE / "commands.rst", "Field")] == list(
+        json.loads(out.getvalue())
+    )
 
 
 def test_knows_all_codes_of_errors():
-    assert {code for code, _ in rows("Code")} == REASONS.keys()
+    assert {code for code, _ in rows(REFERENCE / "logs.rst", "Code")} == REASONS.keys()
 
 
 def test_knows_all_reasons():
-    written = tuple(reason.rstrip("… ") for reason, _ in rows("Reason"))
+    written = tuple(reason.rstrip("… ") for reason, _ in rows(REFERENCE / "logs.rst", "Reason"))
     halts = {text_of(call.args[0]) for call in [*calls("self._stop"), *calls("LeaveAlone")]}
 
     # "…" is the error of a call.
@@ -196,7 +247,7 @@ def test_knows_all_checks():
         (given,) = (text_of(each.value) for each in call.keywords if each.arg == "id")
         ids.add(given.removeprefix("komfortkasse_django."))
 
-    assert [number for number, _ in rows("Check")] == sorted(ids)
+    assert [number for number, _ in rows(REFERENCE / "checks.rst", "Check")] == sorted(ids)
 
 
 def is_given(call):
@@ -205,7 +256,7 @@ def is_given(call):
 
 
 def test_names_all_that_is_stored():
-    (stored,) = section("What is stored, and what is not").findall(nodes.block_quote)
+    (stored,) = document(PRIVACY).findall(nodes.block_quote)
     text = " ".join(stored.astext().split())
 
     # One after the other, because some names are parts of others.
@@ -234,7 +285,7 @@ def test_names_the_oldest_requests():
 
 def test_names_extras_that_exist():
     setup_cfg = (ROOT / "setup.cfg").read_text(encoding="utf-8")
-    named = re.findall(r"komfortkasse_django\[(\w+)\]", README.read_text(encoding="utf-8"))
+    named = re.findall(r"komfortkasse_django\[(\w+)\]", written(README, *DOCS))
 
     assert named
     for extra in named:
@@ -242,17 +293,20 @@ def test_names_extras_that_exist():
 
 
 class TestGerman:
-    """The German page uses the words of the admin."""
+    """The German pages use the words of the admin."""
 
     def test_explains_all_states(self):
-        terms = [term.astext() for term in document(GERMAN).findall(nodes.term)]
+        terms = [term.astext() for term in document(STAFF_IN_GERMAN).findall(nodes.term)]
 
         with translation.override("de"):
             assert terms == RemovedOrder.State.labels
 
-    @pytest.mark.parametrize("choices", [PaymentStatus, RemovedOrder.RequestedVia])
-    def test_names_all_choices(self, choices):
-        text = " ".join(document(GERMAN).astext().split())
+    @pytest.mark.parametrize(
+        ("page", "choices"),
+        [(STAFF_IN_GERMAN, PaymentStatus), (GERMAN, RemovedOrder.RequestedVia)],
+    )
+    def test_names_all_choices(self, page, choices):
+        text = " ".join(document(page).astext().split())
 
         with translation.override("de"):
             assert [label for label in map(str, choices.labels) if label not in text] == []
@@ -268,7 +322,7 @@ class TestGerman:
         ],
     )
     def test_quotes(self, context, word):
-        text = " ".join(document(GERMAN).astext().split())
+        text = " ".join(document(STAFF_IN_GERMAN).astext().split())
 
         with translation.override("de"):
             word = pgettext(context, word) if context else gettext(word)
