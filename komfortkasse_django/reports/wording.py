@@ -93,14 +93,20 @@ def cases_in_words(status: Status) -> list[str]:
         )
         cases.append(text % {"count": count, "amounts": ", ".join(amounts)})
     if count := status.at_agency:
-        text = ngettext(
+        text = npgettext(
+            "komfortkasse",
             "%(count)d order at a collection agency",
             "%(count)d orders at a collection agency",
             count,
         )
         cases.append(text % {"count": count})
     if count := status.alive_again:
-        text = ngettext("%(count)d order is alive again", "%(count)d orders are alive again", count)
+        text = npgettext(
+            "komfortkasse",
+            "%(count)d order is alive again",
+            "%(count)d orders are alive again",
+            count,
+        )
         cases.append(text % {"count": count})
     return cases
 

@@ -91,10 +91,14 @@ class TestWhatIsToDo:
         remove("1002")
 
         assert [record.getMessage() for record in caplog.records] == [
-            "Order 1001 was removed, but 5.00 EUR had been paid: refund it, and settle it in the"
-            " admin",
-            "Order 1001 was removed, but a collection agency is at work: call it off, and settle it"
-            " in the admin",
+            (
+                "Order 1001 was removed, but 5.00 EUR had been paid: refund it, and settle it in"
+                " the admin"
+            ),
+            (
+                "Order 1001 was removed, but a collection agency is at work: call it off, and"
+                " settle it in the admin"
+            ),
         ]
 
 

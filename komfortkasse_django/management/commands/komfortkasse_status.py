@@ -83,7 +83,7 @@ def _as_json(status: Status) -> str:
             "overdue": status.overdue_count,
             "to_do": status.to_do,
             "refunds": {
-                currency: {"count": count, "amount": str(amount)}
+                currency: {"count": count, "amount": f"{amount:.2f}"}
                 for currency, (count, amount) in status.refunds.items()
             },
             "at_agency": status.at_agency,
