@@ -37,6 +37,7 @@ _SETTLED = (
     *("attempts", "next_attempt_at", "state", "error_code", "last_error", "finished_at"),
     *("settled_at", *_ANSWERED),
 )
+_MOST_OTHERS = 100  # rows of one number; a shop may give thousands of orders the same
 
 
 @dataclass(slots=True, eq=False)
@@ -105,15 +106,15 @@ def _lease(candidates: RemovedOrderQuerySet, seconds: float) -> list[Lease]:
 
 
 def _find_others(leases: Sequence[Lease], using: str) -> None:
-    by_number: dict[tuple[str, str], list[int]] = defaultdict(list)
+    by_number: dict[tuple[str, str], list[tuple[bool, int]]] = defaultdict(list)
     numbers = {lease.row.order_number for lease in leases}
     # The shop is looked at here, so that every database takes the index on the number.
     rows = RemovedOrder.objects.using(using).filter(order_number__in=numbers)
-    for shop, number, key in rows.values_list("shop", "order_number", "pk"):
-        by_number[shop, number].append(key)
+    for shop, number, state, key in rows.values_list("shop", "order_number", "state", "pk"):
+        by_number[shop, number].append((state == RemovedOrder.State.REMOVED, key))
     for lease in leases:
-        keys = by_number[lease.row.shop, lease.row.order_number]
-        lease.others = [key for key in keys if key != lease.row.pk]
+        found = sorted(by_number[lease.row.shop, lease.row.order_number])
+        lease.others = [key for _removed, key in found[-_MOST_OTHERS:] if key != lease.row.pk]
 
 
 def settle(leases: Sequence[Lease], *, using: str, until: float = 0.0) -> list[Lease]:

@@ -256,6 +256,16 @@ class TestOneCase:
         assert remove(amountPaid=6).settled_at
         assert to_do() == []
 
+    def test_only_the_latest_of_very_many_are_looked_at(self, remove, monkeypatch):
+        for _ in range(4):
+            last = remove(amountPaid=5)
+        monkeypatch.setattr(leases, "_MOST_OTHERS", 2)
+        due("1001", "1001")
+
+        (first, _second), _ = leases.claim(RemovedOrder.objects.due(), at_most=2, seconds=60)
+
+        assert first.others == [last.pk - 1, last.pk]
+
     def test_rows_that_are_sent_together_and_have_nothing_to_settle(self, komfortkasse):
         due("1001", "1001")
 
