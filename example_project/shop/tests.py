@@ -10,7 +10,7 @@ from django.test import LiveServerTestCase, TransactionTestCase, override_settin
 from django.urls import reverse
 
 from komfortkasse_django.models import RemovedOrder
-from sandbox.models import SandboxOrder
+from sandbox.models import Outage, SandboxOrder
 from shop.management.commands import demo
 from shop.models import Customer, Order
 
@@ -80,6 +80,44 @@ def remove_nothing(order: SandboxOrder, included: object) -> dict[str, object]:
     """Answer as if the order were removed, but remove nothing."""
     SandboxOrder.objects.filter(pk=order.pk).update(removed_at=None)
     return {**order.attributes, "number": order.number, "paymentStatus": "DISAPPEARED"}
+
+
+class TutorialTests(LiveServerTestCase):
+    """What ``docs/tutorial.rst`` tells its readers to do after the demo."""
+
+    def delete(self, thing: Order | Outage) -> None:
+        """Delete it in the admin."""
+        self.client.post(
+            reverse(f"admin:{thing._meta.label_lower.replace('.', '_')}_delete", args=[thing.pk]),
+            {"post": "yes"},
+        )
+
+    def test_leads_to_what_it_promises(self) -> None:
+        self.client.force_login(User.objects.create_superuser("demo"))
+        with override_settings(KOMFORTKASSE=with_api_url(f"{self.live_server_url}/sandbox/api/v2")):
+            call_command("demo", stdout=StringIO())
+
+            self.delete(Order.objects.get(number="1015"))
+
+            removal = RemovedOrder.objects.get(order_number="1015")
+            assert removal.state == "removed"
+            assert SandboxOrder.objects.get(number="1015").removed_at
+
+            self.client.post(reverse("admin:sandbox_outage_add"), {"calls_left": ""})
+            self.delete(Order.objects.get(number="1016"))
+
+            removal = RemovedOrder.objects.get(order_number="1016")
+            assert removal.state == "pending"
+
+            self.delete(Outage.objects.get(calls_left=None))
+            self.client.post(
+                reverse("admin:komfortkasse_django_removedorder_try_again", args=[removal.pk])
+            )
+
+            removal.refresh_from_db()
+            assert removal.state == "removed"
+            page = self.client.get(reverse("admin:komfortkasse_django_removedorder_changelist"))
+            self.assertContains(page, "20.00\N{NO-BREAK SPACE}EUR: refund needed")
 
 
 class DemoServerTests(TransactionTestCase):

@@ -81,15 +81,11 @@ def test_knows_the_limits_of_all_settings():
         assert set(re.findall(r"\d+", what)) <= set(re.findall(r"\d+", meanings[key])), key
 
 
-def test_knows_all_commands_with_all_options():
-    written = {
-        usage.split()[0]: set(re.findall(r"--[a-z-]+", usage))
-        for usage, _ in rows(REFERENCE / "commands.rst", "Command")
-    }
-
+def options_of_commands():
+    """Return the options of each command that are not Django's own."""
     ours = [name for name, app in get_commands().items() if app == "komfortkasse_django"]
     common = BaseCommand().create_parser("", "")._option_string_actions.keys()
-    assert written == {
+    return {
         name: {
             option
             for option in load_command_class("komfortkasse_django", name)
@@ -100,6 +96,26 @@ def test_knows_all_commands_with_all_options():
         }
         for name in ours
     }
+
+
+def test_knows_all_commands_with_all_options():
+    usages = [usage for usage, _ in rows(REFERENCE / "commands.rst", "Command")]
+
+    assert {
+        usage.split()[0]: set(re.findall(r"--[a-z-]+", usage)) for usage in usages
+    } == options_of_commands()
+
+
+def test_explains_all_options():
+    explained = [option.split()[0] for option, _ in rows(REFERENCE / "commands.rst", "Option")]
+
+    assert sorted(explained) == sorted(set().union(*options_of_commands().values()))
+
+
+def test_knows_the_exit_codes_of_all_commands():
+    commands = [row[0] for row in rows(REFERENCE / "commands.rst", "Exit codes of")]
+
+    assert sorted(commands) == sorted(options_of_commands())
 
 
 @pytest.mark.parametrize(

@@ -34,14 +34,14 @@ def pending(project):
 
 
 def test_demo():
-    (command,) = recipe("See it work").lines
+    (command,) = recipe("1. Start the demo").lines
 
     assert os.access(ROOT / command, os.X_OK)
     assert f"{command} --check\n" in (ROOT / ".ci" / "run").read_text()
 
 
 def test_cron(project, pending):
-    (line,) = recipe("Send what is due", 0).lines
+    (line,) = recipe("With cron").lines
     *times, user, command = line.split(maxsplit=6)
     assert times == ["*"] * 5
     assert user == "shop"
@@ -55,7 +55,7 @@ def test_cron(project, pending):
 class TestSystemd:
     @pytest.fixture
     def unit(self, project):
-        return recipe("Send what is due", 1).code.replace("/srv/shop", str(project.path))
+        return recipe("With systemd").code.replace("/srv/shop", str(project.path))
 
     def test_service(self, project, pending, unit):
         parser = configparser.ConfigParser()
@@ -87,7 +87,7 @@ class TestSystemd:
 
 class TestMonitoring:
     def by_cron(self, project):
-        (line,) = recipe("Monitoring").lines
+        (line,) = recipe("Monitoring and alerts").lines
         when, user, command = line.split(maxsplit=2)
         assert (when, user) == ("@hourly", "shop")
         return project.sh(f"cd / && {command.replace('/srv/shop', str(project.path))}")
@@ -243,6 +243,17 @@ def test_restoring_a_backup(project, pending):
     assert project.mirror() == [(pending, "removed")]
     assert sorted(project.komfortkasse.numbers) == [pending, pending, "2"]
     assert project.run("print(Order.objects.get().number)") == "2\n"
+
+
+def test_removing_many(project):
+    project.run()
+    project.write("numbers.txt", "".join(f"{number}\n" for number in range(500)))
+    would, remove = recipe("Remove many orders").lines
+
+    assert "500" in project.sh(would)
+    assert project.komfortkasse.numbers == []
+    assert "500" in project.sh(remove)
+    project.assert_removed(*map(str, range(500)))
 
 
 def test_reconciling(project):

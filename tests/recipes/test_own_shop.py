@@ -48,7 +48,7 @@ def test_several_stores(project):
 
 class TestGone:
     gone = recipe("Orders that end without being deleted", 0)
-    remove = recipe("Orders that end without being deleted", 1)
+    remove = recipe("Remove an order with your own code", 0)
 
     def test_by_save(self, project):
         project.add(self.gone)
@@ -138,7 +138,7 @@ def test_another_number(project):
 
 
 class TestAnonymisation:
-    anonymise = recipe("Orders that end without being deleted", 2)
+    anonymise = recipe("Remove an order with your own code", 1)
 
     def test_reports_what_was(self, project):
         project.add(self.anonymise)
