@@ -23,14 +23,13 @@ author = "komfortkasse_django contributors"
 release = komfortkasse_django.__version__
 extensions = ["sphinx.ext.autodoc"]
 html_theme = "furo"
-html_title = f"{project} {release}"
+html_title = f"Komfortkasse for Django {release}"
 html_show_copyright = False
 html_show_sourcelink = False
 
 autodoc_member_order = "bysource"
-autodoc_typehints = "description"
+autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
+python_maximum_signature_line_length = 88
 # Their own manuals are not here.
-nitpick_ignore_regex = [
-    ("py:.*", r"(?!komfortkasse_django).*"),
-]
+nitpick_ignore_regex = [("py:.*", r"(?!komfortkasse_django).*")]

@@ -29,18 +29,18 @@ def remove(
     shop: str | None = None,
     requested_via: RequestedVia = RequestedVia.CODE,
 ) -> list[RemovedOrder]:
-    """Ask for removal of an order, an order number, or several of them.
+    """Ask for the removal of an order, an order number, or several of them.
 
-    For shops that cancel, anonymise or soft-delete instead of deleting: call it inside the
-    transaction that does so. The rows are recorded in that transaction and pushed after it.
+    Call it in the transaction in which the order ends. The rows are recorded in that transaction
+    and sent after it.
 
-    An order is reported to every alias of ``KOMFORTKASSE`` that names its model and whose
-    ``ORDER_FILTER`` accepts it; ``shop`` restricts that to one alias. A bare number needs ``shop``
-    where there are several. An order that has no number records nothing, and neither does an alias
+    An order is reported to each alias of ``KOMFORTKASSE`` that names its model and whose
+    ``ORDER_FILTER`` accepts it. ``shop`` is the only alias to report to. An order number needs it
+    if there are several aliases. Nothing is recorded for an order without a number, or for an alias
     that is not ``ENABLED``.
 
-    Return the recorded rows. Raises ``TypeError`` for an object that is no order of any alias and
-    ``ValueError`` for a number that cannot be one or an alias that does not exist.
+    Return the recorded rows. Raises ``TypeError`` for an object that is not an order of any alias,
+    and ``ValueError`` for an invalid number or an unknown alias.
     """
     wanted = shops_named(shop)
     items, trusted = _items(what)

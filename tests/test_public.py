@@ -11,41 +11,41 @@ from django.core.management import get_commands, load_command_class
 from komfortkasse_django.conf import KEYS
 from komfortkasse_django.models import RemovedOrder
 
-CHECKS = Path(__file__).parent.parent / "docs" / "reference" / "checks.rst"
+REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "admin.OrderAdminMixin",
-        "admin.RemovedOrderAdmin",
-        "client.Client",
-        "client.Client.remove_order",
-        "exceptions.AuthenticationFailed",
-        "exceptions.ConnectionFailed",
-        "exceptions.DeadlineExceeded",
-        "exceptions.InvalidRequest",
-        "exceptions.KomfortkasseError",
-        "exceptions.OrderNotFound",
-        "exceptions.ServiceUnavailable",
-        "exceptions.UnexpectedAnswer",
-        "models.RemovedOrder",
-        "removals.remove",
-        "schema.Address",
-        "schema.BankAccount",
-        "schema.CollectionEvent",
-        "schema.Item",
-        "schema.Order",
-        "schema.OrderType",
-        "schema.PaymentReminder",
-        "schema.PaymentStatus",
-        "schema.Posting",
-        "schema.Refund",
-        "schema.RefundStatus",
-        "signals.order_removed",
-        "signals.removal_failed",
-    ],
-)
+PUBLIC = [
+    "admin.OrderAdminMixin",
+    "admin.RemovedOrderAdmin",
+    "client.Client",
+    "client.Client.remove_order",
+    "exceptions.AuthenticationFailed",
+    "exceptions.ConnectionFailed",
+    "exceptions.DeadlineExceeded",
+    "exceptions.InvalidRequest",
+    "exceptions.KomfortkasseError",
+    "exceptions.OrderNotFound",
+    "exceptions.ServiceUnavailable",
+    "exceptions.UnexpectedAnswer",
+    "models.RemovedOrder",
+    "removals.remove",
+    "schema.Address",
+    "schema.BankAccount",
+    "schema.CollectionEvent",
+    "schema.Item",
+    "schema.Order",
+    "schema.OrderType",
+    "schema.PaymentReminder",
+    "schema.PaymentStatus",
+    "schema.Posting",
+    "schema.Refund",
+    "schema.RefundStatus",
+    "signals.order_removed",
+    "signals.removal_failed",
+]
+
+
+@pytest.mark.parametrize("path", PUBLIC)
 def test_can_be_imported(path):
     module, name, *attributes = path.split(".")
     found = getattr(import_module(f"komfortkasse_django.{module}"), name)
@@ -53,6 +53,14 @@ def test_can_be_imported(path):
     for attribute in attributes:
         found = getattr(found, attribute)
     assert callable(found) or hasattr(found, "connect")
+
+
+@pytest.mark.parametrize("path", PUBLIC)
+def test_is_in_the_reference(path):
+    module, name, *_ = path.split(".")
+    page = (REFERENCE / "python.rst").read_text(encoding="utf-8")
+
+    assert re.search(rf":: komfortkasse_django\.(?:{module}|{module}\.{name})$", page, re.MULTILINE)
 
 
 def test_the_admin_classes_fit_the_shops_own():
@@ -101,7 +109,9 @@ def test_is_a_command(name):
 
 def test_checks_keep_their_ids():
     # test_readme.py compares these with the code.
-    ids = re.findall(r"(?m)^``([EW]\d{3})``  ", CHECKS.read_text(encoding="utf-8"))
+    ids = re.findall(
+        r"(?m)^``([EW]\d{3})``  ", (REFERENCE / "checks.rst").read_text(encoding="utf-8")
+    )
 
     errors = [f"E{number:03}" for number in range(1, 22)]
     warnings = [f"W{number:03}" for number in range(1, 5)]

@@ -25,12 +25,12 @@ else:
 
 
 class OrderAdminMixin(_Base):
-    """Gives the ``ModelAdmin`` of orders what removes them from Komfortkasse by hand.
+    """Adds the action and the button with which staff remove orders from Komfortkasse.
 
-    List it first: ``class OrderAdmin(OrderAdminMixin, admin.ModelAdmin)``. It is for those who do
-    not want the app to extend the ModelAdmin itself, which it does unless ``EXTEND_ORDER_ADMIN`` is
-    False or the ModelAdmin is registered too late. Both show nothing to users who lack the
-    permission ``komfortkasse_django.remove_order``.
+    List it first: ``class OrderAdmin(OrderAdminMixin, admin.ModelAdmin)``. You only need it if the
+    app does not extend the ModelAdmin by itself: if ``EXTEND_ORDER_ADMIN`` is False, or if the
+    ModelAdmin is registered too late. Users without the permission
+    ``komfortkasse_django.remove_order`` see neither.
     """
 
     def __init__(self, model: type[Model], admin_site: AdminSite) -> None:
