@@ -23,8 +23,8 @@ TABLE = RemovedOrder._meta.db_table
 
 
 @pytest.fixture(autouse=True)
-def _few_claims(environment):
-    environment["OPTIONS"] = json.dumps({"DEADLINE": 2, "CONCURRENCY": 4})
+def _few_calls_at_once(environment):
+    environment["OPTIONS"] = json.dumps({"CONCURRENCY": 4})
 
 
 def execute(sql: str) -> None:
@@ -37,7 +37,7 @@ def execute(sql: str) -> None:
 def test_ends_with_the_calls_in_flight_settled(komfortkasse, push, number, arguments):
     due(*numbers(300))
     may_answer = threading.Event()
-    komfortkasse.on_request = lambda number: may_answer.wait(10) and None
+    komfortkasse.on_request = lambda number: may_answer.wait(30) and None
     worker = push(*arguments)
     until(lambda: len(komfortkasse.numbers) == 4)
 
@@ -47,7 +47,7 @@ def test_ends_with_the_calls_in_flight_settled(komfortkasse, push, number, argum
     may_answer.set()
 
     # Without --watch, due removals are left behind.
-    assert worker.ended(5) == (0 if arguments else 1), worker.log
+    assert worker.ended() == (0 if arguments else 1), worker.log
     assert states() == {"removed": 4, "pending": 296}
     assert len(komfortkasse.numbers) == 4
     assert RemovedOrder.objects.due().filter(attempts=0).count() == 296
@@ -62,14 +62,14 @@ def test_ends_while_it_waits(komfortkasse, push, number):
 
     worker.send_signal(number)
 
-    assert worker.ended(3) == 0, worker.log
+    assert worker.ended() == 0, worker.log  # long before the next round
 
 
 def test_sends_what_becomes_due(komfortkasse, push):
     worker = push("--watch", "0.2")
     for number in numbers(5):
         due(number)
-        until(lambda number=number: number in komfortkasse.numbers, 20)
+        until(lambda number=number: number in komfortkasse.numbers)
 
     until(lambda: states() == {"removed": 5})
     end(worker)
@@ -79,9 +79,7 @@ def test_sends_what_becomes_due(komfortkasse, push):
 def test_survives_broken_connections_at_work(komfortkasse, push):
     """Each time after some more rows were stored, so not more often than the machine can follow."""
     komfortkasse.on_request = lambda number: time.sleep(0.005)
-    # Long enough for a call on a busy machine.
-    options = json.dumps({"DEADLINE": 10, "CONCURRENCY": 4})
-    workers = [push("--watch", "0.2", OPTIONS=options) for _ in range(2)]
+    workers = [push("--watch", "0.2") for _ in range(2)]
 
     count = breaks = 0
     while breaks < 20:
@@ -96,7 +94,7 @@ def test_survives_broken_connections_at_work(komfortkasse, push):
         end(worker)
     # Rows whose claim was committed while the connection broke are held until their lease ends.
     RemovedOrder.objects.pending().update(next_attempt_at=timezone.now())
-    worker = push(OPTIONS=options)
+    worker = push()
     assert worker.ended() == 0, worker.log
     assert states() == {"removed": count}
     assert komfortkasse.counts == dict.fromkeys(numbers(count), 1), "each was settled"
@@ -107,7 +105,7 @@ def test_survives_broken_connections_while_it_waits(komfortkasse, push):
     worker = push("--watch", "0.5", PERSISTENT="1")
     for number in numbers(4):
         due(number)
-        until(lambda number=number: number in komfortkasse.numbers, 20)
+        until(lambda number=number: number in komfortkasse.numbers)
         until(lambda: not RemovedOrder.objects.pending().exists())
         assert break_connections()
     end(worker)
@@ -151,10 +149,12 @@ def test_survives_an_alias_that_is_gone(komfortkasse, push):
     due(*(f"A{number}" for number in numbers(10)))
     worker = push("--watch", "0.2")
 
-    until(lambda: states() == {"removed": 10, "pending": 10})
-    time.sleep(2)
-
+    for number in ("A1", "A2", "A3"):  # each in another round
+        until(lambda: RemovedOrder.objects.pending().count() == 10)
+        due(number)
+    until(lambda: states() == {"removed": 13, "pending": 10})
     end(worker)
+
     assert all(number.startswith("A") for number in komfortkasse.numbers)
     assert worker.log.count("the shop gone is not in the settings any more") == 1
     assert RemovedOrder.objects.due().filter(shop="gone", attempts=0).count() == 10
