@@ -100,11 +100,11 @@ def _will_pass(error: Error, connection: BaseDatabaseWrapper, before: object) ->
     """Whether the same can succeed a moment later. A broken connection is closed, to be reopened.
 
     ``before`` is the driver's connection before the call: Django's ``atomic`` may have replaced a
-    lost connection by a new one, which works.
+    lost connection by a new one. That is closed as well: if it broke while it was being opened,
+    Django would take it for one with an open transaction, for ever.
     """
-    if connection.connection is None or connection.connection is not before:
-        return True
-    if not connection.is_usable():
+    now = connection.connection
+    if now is None or now is not before or not connection.is_usable():
         connection.close()
         return True
     return not _PASSING.isdisjoint(_codes(error.__cause__))

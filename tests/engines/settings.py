@@ -40,7 +40,8 @@ if ENGINE == "celery":
 
 KOMFORTKASSE["default"] |= {
     "API_URL": env("API_URL"),
-    "DEADLINE": 0.5,
+    "DEADLINE": 5,
+    "REQUEST_BUDGET": 60,  # to enqueue all of 10,000 orders on a busy machine
     "TASK_QUEUE": env("TASK_QUEUE", default=QUEUE),
     "TASK_BACKEND": env("TASK_BACKEND", default="default"),
 }

@@ -115,7 +115,7 @@ def test_killed_worker_loses_nothing(engine, start, finish, komfortkasse):
 
     watcher = start("django", "komfortkasse_push", "--watch", "0.5")
 
-    until(lambda: states() == {"removed": SOME}, 60)
+    until(lambda: states() == {"removed": SOME}, 120)
     end(watcher, 60)
     assert set(komfortkasse.counts) == set(NUMBERS[:SOME])
 

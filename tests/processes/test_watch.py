@@ -9,6 +9,7 @@ import time
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from komfortkasse_django.models import RemovedOrder
 from tests.support.loopback import http_answer, order_json
@@ -22,8 +23,8 @@ TABLE = RemovedOrder._meta.db_table
 
 
 @pytest.fixture(autouse=True)
-def _few_claims(environment):
-    environment["OPTIONS"] = json.dumps({"DEADLINE": 2, "CONCURRENCY": 4})
+def _few_calls_at_once(environment):
+    environment["OPTIONS"] = json.dumps({"CONCURRENCY": 4})
 
 
 def execute(sql: str) -> None:
@@ -36,7 +37,7 @@ def execute(sql: str) -> None:
 def test_ends_with_the_calls_in_flight_settled(komfortkasse, push, number, arguments):
     due(*numbers(300))
     may_answer = threading.Event()
-    komfortkasse.on_request = lambda number: may_answer.wait(10) and None
+    komfortkasse.on_request = lambda number: may_answer.wait(30) and None
     worker = push(*arguments)
     until(lambda: len(komfortkasse.numbers) == 4)
 
@@ -46,7 +47,7 @@ def test_ends_with_the_calls_in_flight_settled(komfortkasse, push, number, argum
     may_answer.set()
 
     # Without --watch, due removals are left behind.
-    assert worker.ended(5) == (0 if arguments else 1), worker.log
+    assert worker.ended() == (0 if arguments else 1), worker.log
     assert states() == {"removed": 4, "pending": 296}
     assert len(komfortkasse.numbers) == 4
     assert RemovedOrder.objects.due().filter(attempts=0).count() == 296
@@ -61,14 +62,14 @@ def test_ends_while_it_waits(komfortkasse, push, number):
 
     worker.send_signal(number)
 
-    assert worker.ended(3) == 0, worker.log
+    assert worker.ended() == 0, worker.log  # long before the next round
 
 
 def test_sends_what_becomes_due(komfortkasse, push):
     worker = push("--watch", "0.2")
     for number in numbers(5):
         due(number)
-        until(lambda number=number: number in komfortkasse.numbers, 20)
+        until(lambda number=number: number in komfortkasse.numbers)
 
     until(lambda: states() == {"removed": 5})
     end(worker)
@@ -76,24 +77,27 @@ def test_sends_what_becomes_due(komfortkasse, push):
 
 @on_a_server
 def test_survives_broken_connections_at_work(komfortkasse, push):
-    due(*numbers(1000))
+    """Each time after some more rows were stored, so not more often than the machine can follow."""
     komfortkasse.on_request = lambda number: time.sleep(0.005)
     workers = [push("--watch", "0.2") for _ in range(2)]
-    until(lambda: len(komfortkasse.numbers) > 50)
 
-    breaks = 0
-    while states()["pending"]:
+    count = breaks = 0
+    while breaks < 20:
+        stored = states()
+        if stored["pending"] < 500:  # or a fast machine would be through before
+            due(*numbers(count + 500)[count:])
+            count += 500
+        until(lambda before=stored["removed"]: states()["removed"] > before)
         breaks += break_connections()
-        time.sleep(0.3)
-        assert len(komfortkasse.numbers) < 2000
 
-    assert breaks > 5
-    until(lambda: states() == {"removed": 1000})
     for worker in workers:
         end(worker)
-    assert set(komfortkasse.numbers) == set(numbers(1000))
-    # It settles again on a new connection: only a commit whose fate is unknown may be repeated.
-    assert len(komfortkasse.numbers) - 1000 <= breaks * 8
+    # Rows whose claim was committed while the connection broke are held until their lease ends.
+    RemovedOrder.objects.pending().update(next_attempt_at=timezone.now())
+    worker = push()
+    assert worker.ended() == 0, worker.log
+    assert states() == {"removed": count}
+    assert komfortkasse.counts == dict.fromkeys(numbers(count), 1), "each was settled"
 
 
 @on_a_server
@@ -101,7 +105,7 @@ def test_survives_broken_connections_while_it_waits(komfortkasse, push):
     worker = push("--watch", "0.5", PERSISTENT="1")
     for number in numbers(4):
         due(number)
-        until(lambda number=number: number in komfortkasse.numbers, 20)
+        until(lambda number=number: number in komfortkasse.numbers)
         until(lambda: not RemovedOrder.objects.pending().exists())
         assert break_connections()
     end(worker)
@@ -145,10 +149,12 @@ def test_survives_an_alias_that_is_gone(komfortkasse, push):
     due(*(f"A{number}" for number in numbers(10)))
     worker = push("--watch", "0.2")
 
-    until(lambda: states() == {"removed": 10, "pending": 10})
-    time.sleep(2)
-
+    for number in ("A1", "A2", "A3"):  # each in another round
+        until(lambda: RemovedOrder.objects.pending().count() == 10)
+        due(number)
+    until(lambda: states() == {"removed": 13, "pending": 10})
     end(worker)
+
     assert all(number.startswith("A") for number in komfortkasse.numbers)
     assert worker.log.count("the shop gone is not in the settings any more") == 1
     assert RemovedOrder.objects.due().filter(shop="gone", attempts=0).count() == 10

@@ -1,6 +1,7 @@
 """Promise 2: a Komfortkasse that is down costs next to nothing, however many orders end."""
 
 import json
+import statistics
 import threading
 import time
 from datetime import timedelta
@@ -336,10 +337,11 @@ class TestWebRequests:
     def test_three_wait_and_then_none(self, configure, monkeypatch):
         """Beside a service that takes the connection and never answers."""
         configure(REQUEST_BUDGET=0.4)
-        calls = []
+        calls, waits = [], []
 
         def hang(self, number, *, deadline):
             calls.append(number)
+            waits.append(deadline)
             time.sleep(deadline)
             raise breaker.ServiceUnavailable("The deadline passed")
 
@@ -352,8 +354,10 @@ class TestWebRequests:
             seconds.append(time.monotonic() - started)
 
         assert calls == numbers(3)
-        assert max(seconds[:3]) < 0.4 + 0.3
-        assert max(seconds[3:]) < 0.05 + 0.1  # on a busy machine
+        assert max(waits) <= 0.4
+        assert min(seconds[:3]) > 0.3
+        # Not the longest of them: the machine may be busy.
+        assert statistics.median(seconds[3:]) < 0.05
 
     def test_a_paused_shop_costs_one_query(self, komfortkasse):
         komfortkasse.answer = error(503)

@@ -191,6 +191,36 @@ def test_around_the_commit(paid, announced, monkeypatch):
     assert set(RemovedOrder.objects.values_list("amount_paid", flat=True)) == {PAID}
 
 
+@pytest.mark.parametrize("call", range(5))
+@pytest.mark.parametrize("name", ["_set_autocommit", "init_connection_state"])
+def test_that_are_just_being_opened_again(paid, announced, monkeypatch, name, call):
+    """Django leaves such a connection half open, and believes that it is in a transaction."""
+    due(*numbers(3))
+    wrapper = type(connections["default"])
+    original, calls = getattr(wrapper, name), []
+
+    def kill_and_call(self, *args):
+        if self is connections["default"] and killer.sent:
+            calls.append(None)
+            if len(calls) - 1 == call:
+                kill()
+        return original(self, *args)
+
+    killer = Killer(0)
+
+    def kill_after_the_answer(execute, sql, *args):
+        return killer(execute, sql, *args) if paid.numbers else execute(sql, *args)
+
+    with monkeypatch.context() as patches, connection.execute_wrapper(kill_after_the_answer):
+        patches.setattr(wrapper, name, kill_and_call)
+        assert push().states == {"removed": 3}
+
+    connection.close()
+    assert calls
+    assert sorted(announced) == sorted(paid.numbers) == numbers(3)
+    assert set(RemovedOrder.objects.values_list("amount_paid", flat=True)) == {PAID}
+
+
 @pytest.fixture
 def lock_while_sending(monkeypatch):
     """Let another session lock the mirror from the first call on, for seconds."""

@@ -62,15 +62,15 @@ def starting(environment: dict[str, str], folder: Path) -> Iterator[Callable[...
             sys.stdout.write(process.log)  # shown if the test failed
 
 
-def end(process: Process, seconds: float = 10) -> None:
+def end(process: Process, seconds: float = 60) -> None:
     """Ask a running process to end. It must end well."""
     assert process.poll() is None, process.log
     process.send_signal(signal.SIGTERM)
     assert process.ended(seconds) == 0, process.log
 
 
-def until(condition: Callable[[], object], seconds: float = 30) -> None:
-    """Wait for ``condition``."""
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
+    """Wait for ``condition``, also on a busy machine."""
     ends = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < ends, "it did not happen"
