@@ -1,7 +1,7 @@
 """System checks: what is wrong in the settings, where, and what to write instead.
 
-They are pure functions of the settings and touch neither network nor database. An id is never used
-again for another message.
+They only read settings and models, and use neither network nor database. An id is never used again
+for another message.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
-from ipaddress import ip_address
+from inspect import getattr_static
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,9 +17,11 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
 from django.db import connections, models, router
+from django.db.models.expressions import Col
+from django.db.models.lookups import Exact, In
+from django.db.models.sql.where import WhereNode
 from django.utils.module_loading import import_string
 
-from komfortkasse_django import orders
 from komfortkasse_django.api import rules
 from komfortkasse_django.conf import KEYS, Shop, shops
 from komfortkasse_django.database import mirror_database
@@ -52,14 +54,10 @@ def check_alias(alias: object, options: object) -> Iterator[CheckMessage]:
             'Name the shop by at most 255 ASCII letters, digits and "_.-", such as "default".',
         )
     elif not isinstance(options, Mapping):
-        yield _error(
-            16,
-            f"KOMFORTKASSE[{alias!r}] is a {type(options).__name__}, not a dictionary.",
-            _EXAMPLE,
-        )
+        kind = type(options).__name__
+        yield _error(16, f"KOMFORTKASSE[{alias!r}] is a {kind}, not a dictionary.", _EXAMPLE)
     else:
         yield from check_keys(alias, options)
-        shop = shops()[alias]
         for check in (
             check_api_key,
             check_api_url,
@@ -73,7 +71,7 @@ def check_alias(alias: object, options: object) -> Iterator[CheckMessage]:
             check_databases,
             check_tasks,
         ):
-            yield from check(shop)
+            yield from check(shops()[alias])
 
 
 def check_distinct(aliases: Iterable[object]) -> Iterator[CheckMessage]:
@@ -109,7 +107,7 @@ def check_api_key(shop: Shop) -> Iterator[CheckMessage]:
     if callable(shop.api_key):
         return  # each push calls it, but no check does
     # check_keys() reports a missing key.
-    is_needed = shop.enabled and "API_KEY" in _options(shop)
+    is_needed = shop.enabled and _has(shop, "API_KEY")
     if (shop.api_key or is_needed) and rules.problem_of_key(shop.api_key):
         yield _error(
             5,
@@ -128,20 +126,13 @@ def check_api_url(shop: Shop) -> Iterator[CheckMessage]:
         yield _error(6, f"{at} is not a URL to which the paths of the API can be added.", hint)
         return
     url = urlsplit(shop.api_url)
-    if _is_loopback(url.hostname or ""):
+    if re.fullmatch(r"(.*\.)?localhost|127(\.[0-9]+){3}|::1", url.hostname or ""):
         return
     if url.scheme == "http":
         yield _error(7, f"{at} would send the API key unencrypted: it is http.", hint)
     elif not url.path.strip("/"):
-        # Whatever answers there answers 404, and no order would ever be removed.
+        # Every call would be answered with 404, and no order would ever be removed.
         yield _error(18, f"{at} has no path, so the API is not there.", hint)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -158,12 +149,12 @@ _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "UNKNOWN_RETRIES": (
         lambda value: (
             isinstance(value, list | tuple)
-            and all(rules.is_seconds(each) and each > 0 for each in value)
+            and not any(rules.problem_of_deadline(each) for each in value)
         ),
         f"a list of seconds, each more than 0 and at most {rules.MAX_DEADLINE:.0f}; () for never",
     ),
     "CONCURRENCY": (
-        lambda value: isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 100,
+        lambda value: type(value) is int and 1 <= value <= 100,
         "a whole number from 1 to 100",
     ),
     "TASK_BACKEND": (lambda value: isinstance(value, str), "an alias of TASKS"),
@@ -181,21 +172,18 @@ def check_values(shop: Shop) -> Iterator[CheckMessage]:
 
 def check_order_model(shop: Shop) -> Iterator[CheckMessage]:
     """An Order model that does not exist, or that another one has replaced."""
-    if "ORDER_MODEL" not in _options(shop):
-        return
     model = shop.installed_model
-    if model is None:
+    at = _at(shop, "ORDER_MODEL")
+    if model is None and _has(shop, "ORDER_MODEL"):
         yield _error(
             9,
-            f"{_at(shop, 'ORDER_MODEL')} is {shop.order_model!r:.80}, which is not an installed"
-            " model.",
+            f"{at} is {shop.order_model!r:.80}, which is not an installed model.",
             'Write "app_label.Model" of your Order model, and list its app in INSTALLED_APPS.',
         )
-    elif model._meta.swapped:
+    elif model is not None and model._meta.swapped:
         yield _error(
             10,
-            f"{_at(shop, 'ORDER_MODEL')} is {shop.order_model!r}, which is swapped out and sends"
-            " no signals.",
+            f"{at} is {shop.order_model!r}, which is swapped out and sends no signals.",
             f"Write {str(model._meta.swapped)!r}, as in {model._meta.swappable}.",
         )
 
@@ -203,65 +191,57 @@ def check_order_model(shop: Shop) -> Iterator[CheckMessage]:
 def check_order_number(shop: Shop) -> Iterator[CheckMessage]:
     """An order number that cannot be read."""
     number: object = shop.order_number
+    model = shop.installed_model
     at = _at(shop, "ORDER_NUMBER")
+    hint = (
+        "Write a field or property of the model, or the dotted path of a function that takes an"
+        " order and returns its number."
+    )
     if callable(number):
         return
     if not isinstance(number, str):
-        yield _error(
-            11, f"{at} is {number!r:.40}.", "Write an attribute, a dotted path or a function."
-        )
+        yield _error(11, f"{at} is {number!r:.40}.", hint)
     elif "." in number:
         yield from _check_path(11, at, number, "shop.komfortkasse.number_of")
-    elif (model := shop.installed_model) is None:
+    elif model is None:
         return
     elif number == "pk" and isinstance(model._meta.pk, models.CompositePrimaryKey):
         yield _error(
             19,
             f"{at} is {number!r}, which is the composite primary key of {model._meta.label}:"
             " Komfortkasse identifies an order by one value.",
-            "Write the field that holds the order's number, or the dotted path of a function that"
-            " takes an order and returns its number.",
+            hint,
         )
-    elif shop.number_field is None and (what := _what_no_number_is(model, number)):
+    elif shop.number_field is None and not _is_property(model, number):
         yield _error(
             11,
-            f"{at} is {number!r:.40}, which is {what} of {model._meta.label}.",
-            "Write a field or property of the model, or the dotted path of a function that"
-            " takes an order and returns its number.",
+            f"{at} is {number!r:.40}, which is neither a field nor a property of"
+            f" {model._meta.label}.",
+            hint,
         )
 
 
-def _what_no_number_is(model: type[models.Model], name: str) -> str:
-    """Return what an attribute is if it cannot hold the number of an order."""
-    try:
-        attribute = getattr(model, name, None)
-    except Exception:  # noqa: BLE001 - the shop's own descriptor, which only works on an order
-        return ""
-    if callable(attribute):
-        return "a method"
-    relations = {each.name for each in model._meta.get_fields()}
-    if attribute is None or name in relations or isinstance(attribute, models.Manager):
-        return "neither a field nor a property"
-    return ""
+def _is_property(model: type[models.Model], name: str) -> bool:
+    """Whether each order may have a value of this name that is not stored in a field."""
+    others = {each.name for each in [*model._meta.get_fields(), *model._meta.managers]}
+    # Static: a descriptor of the shop's own may only work on an order.
+    attribute = getattr_static(model, name, None)
+    return attribute is not None and not callable(attribute) and name not in others
 
 
 def check_unique_number(shop: Shop) -> Iterator[CheckMessage]:
     """Orders that may share a number: the app cannot tell them apart."""
     # If ORDER_MODEL or ORDER_NUMBER is wrong, other checks say so.
     field = shop.number_field if shop.installed_model else None
-    if field is None or field.unique or shop.order_filter is not None:
-        return
-    options = field.model._meta
-    together = [each.fields for each in options.total_unique_constraints]
-    if (field.name,) not in map(tuple, [*together, *options.unique_together]):
-        yield CheckWarning(
+    if field and not shop.has_unique_numbers and shop.order_filter is None:
+        yield _warning(
+            4,
             f"{_at(shop, 'ORDER_NUMBER')} is {shop.order_number!r:.40}, but several orders of"
-            f" {options.label} may have the same number: then the removal of an order is not sent"
-            " while another order has its number.",
-            hint="Write an ORDER_FILTER that accepts the orders of one number series, or the field"
+            f" {field.model._meta.label} may have the same number: then the removal of an order is"
+            " not sent while another order has its number.",
+            "Write an ORDER_FILTER that accepts the orders of one number series, or the field"
             " or function with the number that Komfortkasse knows. If a number is never used"
             " twice, give the field unique=True.",
-            id="komfortkasse_django.W004",
         )
 
 
@@ -272,32 +252,44 @@ def check_order_filter(shop: Shop) -> Iterator[CheckMessage]:
     if isinstance(order_filter, str):
         yield from _check_path(12, at, order_filter, "shop.komfortkasse.is_prepaid")
     elif order_filter is not None and not callable(order_filter):
-        yield _error(
-            12, f"{at} is {order_filter!r:.40}.", "Write a dotted path, a function or None."
-        )
+        hint = "Write a dotted path, a function or None."
+        yield _error(12, f"{at} is {order_filter!r:.40}.", hint)
 
 
 def check_order_gone(shop: Shop) -> Iterator[CheckMessage]:
-    """A condition that is invalid for the Order model, or true for every order."""
-    value: object = shop.order_gone
+    """A condition that does not fit the Order model, or that every order or none meets."""
     at = _at(shop, "ORDER_GONE")
     hint = (
         'Write field lookups, such as {"status": "cancelled"}, or a Q, as filter() takes them, or'
         " None."
     )
-    is_condition = isinstance(value, models.Q) or (
-        isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
-    )
-    if value is not None and not is_condition:
-        yield _error(25, f"{at} is {value!r:.40}.", hint)
-    elif value is not None and not value:
-        yield _error(25, f"{at} is empty, so every order would count as gone.", hint)
+    if shop.order_gone is None:
+        return
+    if shop.gone is None:
+        yield _error(25, f"{at} is {shop.order_gone!r:.40}, which is not a condition.", hint)
     elif shop.installed_model is not None:
         try:
-            orders.check_condition(shop)
+            yield from _check_choices(at, models.QuerySet(shop.model).filter(shop.gone).query.where)
         except Exception as error:  # noqa: BLE001 - whatever fields and lookups raise
             reason = f"{type(error).__name__}: {error}"
             yield _error(25, f"{at} does not fit {shop.model._meta.label}: {reason}", hint)
+
+
+def _check_choices(at: str, where: WhereNode) -> Iterator[CheckMessage]:
+    """Values that are not among the choices of their field, such as another spelling."""
+    for lookup in where.leaves():
+        if not isinstance(lookup, Exact | In) or not isinstance(lookup.lhs, Col):
+            continue
+        field = lookup.lhs.output_field
+        choices = [field.get_prep_value(choice) for choice, _label in field.flatchoices]
+        for value in lookup.rhs if isinstance(lookup.rhs, list) else [lookup.rhs]:
+            is_value = isinstance(value, str | int) and value != ""
+            if choices and is_value and value not in choices:
+                yield _warning(
+                    5,
+                    f"{at} asks for {value!r:.40}, which is not among the choices of {field}.",
+                    f"Write one of {', '.join(map(repr, choices))}.",
+                )
 
 
 def _check_path(number: int, at: str, path: str, example: str) -> Iterator[CheckMessage]:
@@ -315,11 +307,8 @@ def _check_path(number: int, at: str, path: str, example: str) -> Iterator[Check
 def check_database_cascade(shop: Shop) -> Iterator[CheckMessage]:
     """Orders that the database deletes by itself, without signals (Django 6.1)."""
     cascade = getattr(models, "DB_CASCADE", None)
-    model = shop.installed_model
-    if cascade is None or model is None:
-        return
-    for field in model._meta.concrete_fields:
-        if field.remote_field and field.remote_field.on_delete is cascade:
+    for field in shop.installed_model._meta.concrete_fields if shop.installed_model else ():
+        if cascade and field.remote_field and field.remote_field.on_delete is cascade:
             yield _error(
                 13,
                 f"{field} has on_delete=DB_CASCADE: the database deletes orders without telling"
@@ -354,85 +343,69 @@ def check_databases(shop: Shop) -> Iterator[CheckMessage]:
                 " or MySQL.",
             )
     if orders_at != mirror_at:
-        yield CheckWarning(
+        yield _warning(
+            1,
             f"DATABASE_ROUTERS keep {model._meta.label} on {orders_at!r} but the mirror on"
             f" {mirror_at!r}: a deletion and the record of its removal cannot commit together.",
-            hint="Let the router keep komfortkasse_django on the database of the orders, or accept"
+            "Let the router keep komfortkasse_django on the database of the orders, or accept"
             " that a crash right after the commit of a deletion loses its removal.",
-            id="komfortkasse_django.W001",
         )
 
 
 def check_urllib3() -> Iterator[CheckMessage]:
     """A fork that replaces urllib3 and does not keep to DEADLINE."""
     # Importing it takes time, so only where the fork is installed.
-    if not find_spec("urllib3_future"):
-        return
-    version = import_module("urllib3").__version__
+    version = import_module("urllib3").__version__ if find_spec("urllib3_future") else ""
     # The versions of the fork end in 900 or more. It can also be installed beside urllib3.
     if re.fullmatch(r"\d+\.\d+\.9\d\d", version):
-        yield CheckWarning(
+        yield _warning(
+            3,
             f"urllib3-future {version} has replaced urllib3: a call to Komfortkasse may"
             " take much longer than DEADLINE.",
-            hint="Uninstall it (niquests depends on it) and install urllib3 again, or install it"
+            "Uninstall it (niquests depends on it) and install urllib3 again, or install it"
             " beside urllib3, as its documentation says under URLLIB3_NO_OVERRIDE.",
-            id="komfortkasse_django.W003",
         )
 
 
 def check_tasks(shop: Shop) -> Iterator[CheckMessage]:
     """A task backend or queue that does not exist."""
-    at = _at(shop, "TASK_BACKEND")
-    # The default of django-tasks. Since Django 6.0 the setting always exists.
-    backends = getattr(settings, "TASKS", {"default": {"BACKEND": "ImmediateBackend"}})
-    known = list(backends) if isinstance(backends, Mapping) else []
-    if not (find_spec("django.tasks") or find_spec("django_tasks")):
-        if shop.task_backend != "default":
-            yield _error(
-                14,
-                f"{at} is {shop.task_backend!r:.40}, but there is no Tasks framework.",
-                "Install django-tasks, which adds one to Django 5.2, or leave the key out.",
-            )
-    elif shop.task_backend not in known:
+    backends: object = {"default": {}}  # what django-tasks uses without a setting
+    if find_spec("django.tasks") or find_spec("django_tasks"):
+        backends = getattr(settings, "TASKS", backends)
+    known = backends if isinstance(backends, Mapping) else {}
+    backend = known[shop.task_backend] if shop.task_backend in list(known) else None
+    if not isinstance(backend, Mapping):
         yield _error(
             14,
-            f"{at} is {shop.task_backend!r:.40}, which is not in TASKS.",
-            f"Write one of {', '.join(map(repr, known)) or 'its aliases'}, or add it to TASKS.",
+            f"{_at(shop, 'TASK_BACKEND')} is {shop.task_backend!r:.40}, which is not a backend in"
+            " TASKS.",
+            f"Write one of {', '.join(map(repr, known)) or 'its aliases'}, or add it to TASKS with"
+            " its BACKEND. On Django 5.2, install django-tasks first.",
         )
-    elif not isinstance(backends[shop.task_backend], Mapping):
-        yield _error(
-            14,
-            f"{at} is {shop.task_backend!r}, which is not a dictionary in TASKS.",
-            'Write TASKS = {"default": {"BACKEND": "..."}}.',
-        )
-    else:
-        yield from _check_queue(shop, backends[shop.task_backend])
-
-
-def _check_queue(shop: Shop, backend: Mapping[str, Any]) -> Iterator[CheckMessage]:
-    queues = backend.get("QUEUES", ["default"])
-    if not isinstance(queues, list | tuple | set | frozenset):
-        hint = "Write a list of names as its QUEUES."
-    elif queues and isinstance(shop.task_queue, str) and shop.task_queue not in [*queues]:
-        hint = f"Write one of {', '.join(map(repr, queues))}."
-    else:  # a backend without QUEUES accepts all of them
         return
-    yield _error(
-        15,
-        f"{_at(shop, 'TASK_QUEUE')} is {shop.task_queue!r:.40}, which is not a queue of"
-        f" TASKS[{shop.task_backend!r}].",
-        hint,
-    )
+    queues = backend.get("QUEUES", ["default"])
+    # A backend without QUEUES accepts all of them.
+    is_list = isinstance(queues, list | tuple | set | frozenset)
+    if not is_list or (queues and shop.task_queue not in list(queues)):
+        yield _error(
+            15,
+            f"{_at(shop, 'TASK_QUEUE')} is {shop.task_queue!r:.40}, which is not a queue of"
+            f" TASKS[{shop.task_backend!r}].",
+            f"Write one of its QUEUES, which have to be a list of names: {queues!r:.200}.",
+        )
 
 
 def _error(number: int, message: str, hint: str) -> Error:
     return Error(message, hint=hint, id=f"komfortkasse_django.E{number:03}")
 
 
+def _warning(number: int, message: str, hint: str) -> CheckWarning:
+    return CheckWarning(message, hint=hint, id=f"komfortkasse_django.W{number:03}")
+
+
 def _at(shop: Shop, key: str) -> str:
     return f"KOMFORTKASSE[{shop.alias!r}][{key!r}]"
 
 
-def _options(shop: Shop) -> Mapping[str, object]:
-    options: Mapping[str, object] = settings.KOMFORTKASSE[shop.alias]
-    return options
+def _has(shop: Shop, key: str) -> bool:
+    return key in settings.KOMFORTKASSE[shop.alias]

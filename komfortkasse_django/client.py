@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 class Client:
     """Calls Komfortkasse for one shop. Several threads may use one client at the same time.
 
-    ``api_key`` is the key of the shop at Komfortkasse. ``deadline`` is how many
-    seconds one call may take in total. Raises ``ValueError`` if an argument
-    cannot be used; the message says what to write instead.
+    ``api_key`` is the key of the shop at Komfortkasse. ``deadline`` is how many seconds one call
+    may take in total. Raises ``ValueError`` if an argument cannot be used; the message says what to
+    write instead.
 
-    Proxies and CA bundles come from the environment (``HTTPS_PROXY``,
-    ``REQUESTS_CA_BUNDLE``). ``.netrc`` is not read.
+    Proxies and CA bundles come from the environment (``HTTPS_PROXY``, ``REQUESTS_CA_BUNDLE``).
+    ``.netrc`` is not read.
     """
 
     def __init__(
@@ -53,9 +53,6 @@ class Client:
         self._deadline = deadline
         self._local = threading.local()
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._url}>"
-
     def remove_order(
         self,
         number: str,
@@ -68,12 +65,12 @@ class Client:
     ) -> Order:
         """Mark an order as removed and return what Komfortkasse knows about it.
 
-        Lists that are not included are None in the result. ``deadline`` is how
-        many seconds this call may take; the client's own deadline holds as well.
-        Removing an order twice does no harm.
+        Lists that are not included are None in the result. ``deadline`` is how many seconds this
+        call may take; the client's own deadline holds as well. Removing an order twice does no
+        harm.
 
-        Raises ``KomfortkasseError`` if Komfortkasse did not confirm the removal,
-        and ``ValueError`` or ``TypeError`` for an invalid number or deadline.
+        Raises ``KomfortkasseError`` if Komfortkasse did not confirm the removal, and ``ValueError``
+        or ``TypeError`` for an invalid number or deadline.
         """
         url = self._order_url(
             number,

@@ -74,6 +74,16 @@ class Shop:
         return None
 
     @cached_property
+    def has_unique_numbers(self) -> bool:
+        """Whether the database itself refuses a second order with the same number."""
+        if (number_field := self.number_field) is None:
+            return False
+        options = number_field.model._meta
+        alone = {tuple(each.fields) for each in options.total_unique_constraints}
+        alone |= {tuple(fields) for fields in options.unique_together}
+        return number_field.unique or (number_field.name,) in alone
+
+    @cached_property
     def read_number(self) -> Callable[[Any], Any]:
         """The function that reads an order's number from the order, unchanged.
 
@@ -129,21 +139,14 @@ def shops() -> Mapping[str, Shop]:
     setting = getattr(settings, "KOMFORTKASSE", None)
     # Identity is enough: tests that override the setting replace the dictionary.
     if _last_read[0] is not setting:
-        _last_read = (setting, _read(setting))
+        aliases = setting if isinstance(setting, Mapping) else {}
+        found = {
+            alias: Shop(alias=alias, **{KEYS[key]: options[key] for key in options if key in KEYS})
+            for alias, options in aliases.items()
+            if isinstance(alias, str) and isinstance(options, Mapping)
+        }
+        _last_read = (setting, found)
     return _last_read[1]
-
-
-def _read(setting: object) -> Mapping[str, Shop]:
-    if not isinstance(setting, Mapping):
-        return {}
-    return {
-        alias: Shop(
-            alias=alias,
-            **{KEYS[key]: value for key, value in options.items() if key in KEYS},
-        )
-        for alias, options in setting.items()
-        if isinstance(alias, str) and isinstance(options, Mapping)
-    }
 
 
 def enabled_shops() -> list[Shop]:

@@ -12,9 +12,10 @@ UNFORESEEN = "unforeseen"
 class KomfortkasseError(Exception):
     """A removal that Komfortkasse did not confirm.
 
-    ``str(error)`` is a sentence for people. It never contains the API key. Of an
-    answer's body it contains only the ``error`` text of the API's contract.
+    ``str(error)`` is a sentence for people. It never contains the API key. Of an answer's body it
+    contains only the ``error`` text of the API's contract.
     ``status`` is the HTTP status, or None if there was no answer.
+    ``retry_after`` is how many seconds Komfortkasse asks to wait, or None if it does not say.
     ``code`` is a short name of the class; the mirror stores it as ``error_code``.
     ``can_retry`` says whether the same call can succeed later.
     """
@@ -22,9 +23,12 @@ class KomfortkasseError(Exception):
     code: ClassVar[str] = "komfortkasse_error"
     can_retry: ClassVar[bool] = False
 
-    def __init__(self, message: str, *, status: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after: float | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.retry_after = retry_after
 
 
 class InvalidRequest(KomfortkasseError):  # noqa: N818 - the name says what happened
@@ -46,24 +50,10 @@ class OrderNotFound(KomfortkasseError):  # noqa: N818
 
 
 class ServiceUnavailable(KomfortkasseError):  # noqa: N818
-    """Temporary trouble: 408, 425, 429 or 5xx.
-
-    ``retry_after`` is how many seconds Komfortkasse asks to wait, without any
-    maximum, or None if it does not say.
-    """
+    """Temporary trouble: 408, 425, 429 or 5xx."""
 
     code = "service_unavailable"
     can_retry = True
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int | None = None,
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(message, status=status)
-        self.retry_after = retry_after
 
 
 class ConnectionFailed(ServiceUnavailable):
@@ -81,9 +71,8 @@ class DeadlineExceeded(ServiceUnavailable):
 class UnexpectedAnswer(KomfortkasseError):  # noqa: N818
     """An answer that does not follow Komfortkasse's contract.
 
-    For example a redirect, a page of a proxy, another order's number, a 400 or
-    404 without the contract's error, any other 4xx, or a body that is cut off,
-    too large or not HTTP.
+    For example a redirect, a page of a proxy, another order's number, a 400 or 404 without the
+    contract's error, any other 4xx, or a body that is cut off, too large or not HTTP.
     """
 
     code = "unexpected_answer"

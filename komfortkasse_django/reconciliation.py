@@ -1,8 +1,7 @@
-"""What no signal told of: orders that are gone without a record, and orders that are alive again.
+"""Orders that are gone without a record, and orders that are alive again: no signal told of them.
 
-All orders of a shop are looked at, chunk by chunk, in the order of their primary keys. ``survey``
-only counts; ``reconcile`` records and marks. Who surveys first changes nothing where the shop's own
-code fails for one of the orders.
+A walk looks at all orders of a shop, chunk by chunk, in the order of their primary keys. A dry run
+first finds out whether the shop's own code fails for one of them, before anything is changed.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -30,6 +29,19 @@ class NotReconcilableError(Exception):
 
 
 @dataclass
+class Numbers:
+    """Order numbers: how many there are, and the first of them."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def add(self, numbers: Collection[str]) -> None:
+        """Count some more."""
+        self.count += len(numbers)
+        self.first = [*self.first, *numbers][:_NAMED]
+
+
+@dataclass
 class Findings:
     """What there is to do for one shop, or was done."""
 
@@ -37,56 +49,51 @@ class Findings:
     """How many orders there are."""
     gone: int = 0
     """How many of them meet ``ORDER_GONE``."""
-    missing: int = 0
-    """How many removals were never recorded."""
-    alive_again: int = 0
-    """How many orders are alive, but removed at Komfortkasse, and not marked so yet."""
+    missing: Numbers = field(default_factory=Numbers)
+    """The removals that were never recorded."""
+    alive_again: Numbers = field(default_factory=Numbers)
+    """The orders that are alive, but removed at Komfortkasse, and not marked so yet."""
     not_alive: int = 0
     """How many removals are marked as alive again, but are not any more."""
-    first_missing: list[str] = field(default_factory=list)
-    first_alive_again: list[str] = field(default_factory=list)
 
     @property
     def is_all_done(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.missing or self.alive_again or self.not_alive)
-
-
-def survey(
-    shop: Shop, *, using: str, on_progress: Callable[[int], object] = lambda count: None
-) -> Findings:
-    """Find what ``reconcile`` would do, and change nothing.
-
-    ``using`` is the mirror's database; ``on_progress`` is told how many more orders were looked at.
-    Raises ``NotReconcilableError``, and whatever the shop's own code raises.
-    """
-    return _Walk(shop, using, on_progress, writes=False).run()
+        return not (self.missing.count or self.alive_again.count or self.not_alive)
 
 
 def reconcile(
-    shop: Shop, *, using: str, on_progress: Callable[[int], object] = lambda count: None
+    shop: Shop,
+    *,
+    using: str,
+    dry_run: bool = False,
+    on_progress: Callable[[int], object] = lambda count: None,
 ) -> Findings:
     """Record the removals that are missing, and mark the orders that are alive again.
 
-    Any number of these may run at once. What is recorded is due, and sent by the next push.
-    Arguments and errors are those of ``survey``.
+    What is recorded is due, and sent by the next push. A dry run changes nothing. Any number of
+    these may run at once. ``using`` is the mirror's database; ``on_progress`` is told how many more
+    orders were looked at.
+
+    Raises ``NotReconcilableError``, and whatever the shop's own code raises.
     """
-    return _Walk(shop, using, on_progress, writes=True).run()
+    return _Walk(shop, using, dry_run=dry_run).run(on_progress)
 
 
 def orders_at(shop: Shop, *, using: str) -> str:
-    """The database of the orders whose mirror is in the database ``using``.
+    """Return the database of the orders whose mirror is in the database ``using``.
 
-    Raises ``NotReconcilableError`` where there are none: what is recorded would not be sent.
+    Raises ``NotReconcilableError`` if there are none: what is recorded would not be sent.
     """
     at = orders.database_of(shop, mirror_at=using)
-    if mirror_database(at) != using:
+    names = {"orders": at, "mirror": mirror_database(at), "using": using}
+    if names["mirror"] != using:
         raise NotReconcilableError(
             _(
                 'orders in database "%(orders)s" have their mirror in "%(mirror)s", not in'
                 ' "%(using)s"'
             )
-            % {"orders": at, "mirror": mirror_database(at), "using": using}
+            % names
         )
     return at
 
@@ -111,27 +118,29 @@ class _Last(NamedTuple):
 
 
 class _Walk:
-    def __init__(
-        self, shop: Shop, using: str, on_progress: Callable[[int], object], *, writes: bool
-    ) -> None:
+    def __init__(self, shop: Shop, using: str, *, dry_run: bool) -> None:
         self.shop = shop
         self.using = using
         self.orders_at = orders_at(shop, using=using)
-        self.on_progress = on_progress
-        self.writes = writes
+        self.dry_run = dry_run
         self.findings = Findings()
         self.rows = RemovedOrder.objects.using(using).filter(shop=shop.alias)
         self.living: dict[str, int] = {}
-        """Numbers of living orders whose last row speaks of their removal, with its key."""
+        """Numbers of living orders whose last row tells of their removal, with its key."""
         self.gone_again: dict[str, None] = {}
         """Numbers of gone orders whose last row was refuted by a living one."""
+        self.counted: set[str] = set()
+        """What a dry run would have recorded, if another order may have the same number."""
 
-    def run(self) -> Findings:
+    def run(self, on_progress: Callable[[int], object]) -> Findings:
         for chunk in orders.walk(self.shop, using=self.orders_at):
             self._look_at(chunk)
-            self.on_progress(len(chunk))
+            on_progress(len(chunk))
         if self.findings.orders:
-            self._record_what_is_gone_again()
+            # Only now is it known which numbers no living order has.
+            numbers = [number for number in self.gone_again if number not in self.living]
+            for start in range(0, len(numbers), _AT_ONCE):
+                self._record(numbers[start : start + _AT_ONCE])
             self._unmark()
         elif self.rows.exists():
             raise NotReconcilableError(
@@ -153,28 +162,37 @@ class _Walk:
         self.findings.orders += len(chunk)
         self.findings.gone += len(gone)
         last = self._last_rows([*gone.values(), *alive.values()])
+        self._look_at_living(alive, last)
+        self._look_at_gone(gone, last)
 
-        alive = {
+    def _look_at_living(self, alive: dict[object, str], last: dict[str, _Last]) -> None:
+        told = {
             key: number
             for key, number in alive.items()
             if (row := last.get(number)) and (row.is_refutable or row.state == State.SUPERSEDED)
         }
-        living = {alive[key] for key in orders.living(self.shop, alive, using=self.orders_at)}
-        self.living |= {number: last[number].key for number in living}
-        self._mark({n for n in living if last[n].is_refutable and not last[n].is_marked})
+        living = {told[key] for key in orders.living(self.shop, told, using=self.orders_at)}
+        new = sorted(living - self.living.keys())
+        self.living |= {number: last[number].key for number in new}
+        marked = [n for n in new if last[n].is_refutable and not last[n].is_marked]
+        self.findings.alive_again.add(marked)
+        if marked and not self.dry_run:
+            keys = [last[number].key for number in marked]
+            self.rows.filter(pk__in=keys).update(alive_again_at=timezone.now())
 
-        gone = {
+    def _look_at_gone(self, gone: dict[object, str], last: dict[str, _Last]) -> None:
+        open_ = {
             key: number
             for key, number in gone.items()
             if number not in last or last[number].is_refuted
         }
-        accepted = orders.accepted(self.shop, gone, using=self.orders_at)
-        numbers = dict.fromkeys(number for key, number in gone.items() if key in accepted)
+        accepted = orders.accepted(self.shop, open_, using=self.orders_at)
+        numbers = dict.fromkeys(number for key, number in open_.items() if key in accepted)
         self.gone_again |= {number: None for number in numbers if number in last}
-        self._record([number for number in numbers if number not in last and number not in living])
+        self._record([number for number in numbers if number not in last])
 
     def _last_rows(self, numbers: Collection[str]) -> dict[str, _Last]:
-        # The shop is looked at here: asked for it as well, PostgreSQL may take an index by which it
+        # The shop is compared here: with it in the query, PostgreSQL may take an index by which it
         # finds all rows of the shop, for each chunk.
         rows = RemovedOrder.objects.using(self.using).filter(order_number__in=numbers)
         names = ("shop", "order_number", "pk", "state", "requested_via", "alive_again_at")
@@ -184,39 +202,26 @@ class _Walk:
             if shop == self.shop.alias
         }
 
-    def _mark(self, numbers: Collection[str]) -> None:
-        self.findings.alive_again += len(numbers)
-        self.findings.first_alive_again += sorted(numbers)
-        del self.findings.first_alive_again[_NAMED:]
-        if self.writes and numbers:
-            keys = [self.living[number] for number in numbers]
-            self.rows.filter(pk__in=keys).update(alive_again_at=timezone.now())
-
     def _record(self, numbers: list[str]) -> None:
-        if self.writes and numbers:
+        if self.dry_run and not self.shop.has_unique_numbers:
+            numbers = [number for number in numbers if number not in self.counted]
+            self.counted.update(numbers)
+        if numbers and not self.dry_run:
             with _alone(self.shop.alias, self.using):
                 last = self._last_rows(numbers)
                 numbers = [n for n in numbers if n not in last or last[n].is_refuted]
                 self.rows.record(
                     self.shop.alias, numbers, requested_via=RemovedOrder.RequestedVia.RECONCILE
                 )
-        self.findings.missing += len(numbers)
-        self.findings.first_missing += numbers
-        del self.findings.first_missing[_NAMED:]
-
-    def _record_what_is_gone_again(self) -> None:
-        numbers = [number for number in self.gone_again if number not in self.living]
-        for start in range(0, len(numbers), _AT_ONCE):
-            self._record(numbers[start : start + _AT_ONCE])
+        self.findings.missing.add(numbers)
 
     def _unmark(self) -> None:
         marked = self.rows.exclude(alive_again_at=None).values_list("pk", "order_number")
         keys = [key for key, number in marked.iterator() if self.living.get(number) != key]
         self.findings.not_alive = len(keys)
-        if self.writes:
-            for start in range(0, len(keys), _AT_ONCE):
-                some = self.rows.filter(pk__in=keys[start : start + _AT_ONCE])
-                some.update(alive_again_at=None)
+        for start in range(0, 0 if self.dry_run else len(keys), _AT_ONCE):
+            some = self.rows.filter(pk__in=keys[start : start + _AT_ONCE])
+            some.update(alive_again_at=None)
 
 
 @contextmanager

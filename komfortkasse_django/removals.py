@@ -43,11 +43,10 @@ def remove(
     and ``ValueError`` for an invalid number or an unknown alias.
     """
     wanted = shops_named(shop)
-    items, trusted = _items(what)
     entries: dict[str, list[Entry]] = defaultdict(list)
     orders_of: dict[tuple[str, type[Model]], list[Model]] = defaultdict(list)
     numbers: list[Entry] = []
-    for item in items:
+    for item in _items(what):
         if isinstance(item, Model):
             # Not item._state.db, which may be a replica.
             using = router.db_for_write(type(item), instance=item)
@@ -55,7 +54,7 @@ def remove(
         else:
             numbers += _entry_of(item, wanted)
     for (using, model), orders_there in orders_of.items():
-        entries[using] += _entries_of(model, orders_there, wanted, using=using, trusted=trusted)
+        entries[using] += _entries_of(model, orders_there, wanted, using)
     entries[router.db_for_write(RemovedOrder)] += numbers
     rows: list[RemovedOrder] = []
     for using, entries_there in entries.items():
@@ -65,20 +64,19 @@ def remove(
     return rows
 
 
-def _items(what: object) -> tuple[Iterable[object], bool]:
-    """The single things of ``what``, and whether they come straight from the database."""
-    # What was evaluated is in the shop's hands: asked again, it might not find what it changed.
+def _items(what: object) -> Iterable[object]:
+    # A queryset that was evaluated is not asked again: it might not find what the shop has changed.
     if isinstance(what, QuerySet) and what._result_cache is None:  # noqa: SLF001
         rows = orders.for_write(what)
         write_first(rows.db, concrete(rows.model))
-        return rows, not orders.hides_fields(rows)
+        return rows
     if isinstance(what, Iterable) and not isinstance(what, str | bytes | Model):
-        return what, False
-    return [what], False
+        return what
+    return [what]
 
 
 def _entries_of(
-    model: type[Model], orders_there: list[Model], wanted: list[Shop], *, using: str, trusted: bool
+    model: type[Model], orders_there: list[Model], wanted: list[Shop], using: str
 ) -> list[Entry]:
     theirs = [shop for shop in wanted if shop.has_orders_of(model)]
     if not theirs:
@@ -93,7 +91,7 @@ def _entries_of(
         (shop.alias, number)
         for shop in theirs
         if shop.enabled
-        for number in orders.numbers_of(shop, distinct, using=using, trusted=trusted)
+        for number in orders.numbers_of(shop, distinct, using=using)
         if number is not None
     ]
 
@@ -116,10 +114,10 @@ def _entry_of(number: object, wanted: list[Shop]) -> list[Entry]:
 
 
 def record(entries: Iterable[Entry], *, requested_via: RequestedVia, using: str) -> list[int]:
-    """Record removals in the transaction open on ``using``.
+    """Record removals in the transaction that is open on ``using``. They are sent when it commits.
 
-    They are delivered when it commits. Return the primary keys of their rows. Where a router keeps
-    the mirror on another database they are recorded on commit, too, and have no keys before.
+    Return the primary keys of their rows, or none if a router keeps the mirror on another database:
+    then they are recorded on commit.
     """
     numbers: dict[str, list[str]] = defaultdict(list)
     for alias, number in entries:
@@ -137,7 +135,7 @@ def _record_elsewhere(
     numbers: Mapping[str, Sequence[str]], requested_via: RequestedVia, using: str
 ) -> None:
     try:
-        # A savepoint where a transaction is open there: what fails must not break that one.
+        # A savepoint if a transaction is open there: a failure must not break that one.
         with transaction.atomic(using):
             _record(numbers, requested_via, using)
     except Exception:

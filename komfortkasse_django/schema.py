@@ -1,22 +1,17 @@
 """The API's answer to ``POST /order/remove/{orderNumber}`` as typed, frozen objects.
 
-The classes follow the API's contract one to one, with names in snake_case:
-``paymentStatus`` is ``payment_status``. Amounts are in units of ``currency``.
-``Order.number`` always has a value. Every other value is None if it is missing
-or malformed, even if the contract requires it, because the number alone
-confirms a removal.
+The classes follow the API's contract one to one, with names in snake_case: ``paymentStatus`` is
+``payment_status``. Amounts are in units of ``currency``. ``Order.number`` always has a value. Every
+other value is None if it is missing or malformed, even if the contract requires it, because the
+number alone confirms a removal.
 """
 
 import dataclasses
 import datetime as dt
 from decimal import Decimal
-from typing import Annotated
 
 from django.db.models import TextChoices
 from django.utils.translation import pgettext_lazy
-
-# The contract says dd-MM-yyyy for the dates of an order, and gives no format for the others.
-DateOfUnstatedFormat = Annotated[dt.date, "dd-MM-yyyy or yyyy-MM-dd"]
 
 
 class PaymentStatus(TextChoices):
@@ -36,26 +31,23 @@ class PaymentStatus(TextChoices):
 class OrderType(TextChoices):
     """``type`` of an order: how it is to be paid."""
 
-    INVOICE = "INVOICE", pgettext_lazy("komfortkasse", "Invoice")
-    PREPAYMENT = "PREPAYMENT", pgettext_lazy("komfortkasse", "Prepayment")
-    COD = "COD", pgettext_lazy("komfortkasse", "Cash on delivery")
-    OTHER = "OTHER", pgettext_lazy("komfortkasse", "Other payment type")
+    INVOICE = "INVOICE"
+    PREPAYMENT = "PREPAYMENT"
+    COD = "COD"
+    OTHER = "OTHER"
 
 
 class RefundStatus(TextChoices):
     """``status`` of a refund."""
 
-    NEW = "NEW", pgettext_lazy("komfortkasse", "New")
-    BANKDETAILS_MISSING = (
-        "BANKDETAILS_MISSING",
-        pgettext_lazy("komfortkasse", "Bank details missing"),
-    )
-    IN_PROCESS = "IN_PROCESS", pgettext_lazy("komfortkasse", "In process")
-    PROCESSED = "PROCESSED", pgettext_lazy("komfortkasse", "Processed")
-    RETURNED = "RETURNED", pgettext_lazy("komfortkasse", "Returned")
-    ERROR = "ERROR", pgettext_lazy("komfortkasse", "Error")
-    CANCELLED = "CANCELLED", pgettext_lazy("komfortkasse", "Cancelled")
-    LEGACY = "LEGACY", pgettext_lazy("komfortkasse", "Legacy refund")
+    NEW = "NEW"
+    BANKDETAILS_MISSING = "BANKDETAILS_MISSING"
+    IN_PROCESS = "IN_PROCESS"
+    PROCESSED = "PROCESSED"
+    RETURNED = "RETURNED"
+    ERROR = "ERROR"
+    CANCELLED = "CANCELLED"
+    LEGACY = "LEGACY"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +92,8 @@ class Posting:
     id: str | None = None
     amount: Decimal | None = None
     currency: str | None = None
-    posting_date: DateOfUnstatedFormat | None = None
-    valuation_date: DateOfUnstatedFormat | None = None
+    posting_date: dt.date | None = None
+    valuation_date: dt.date | None = None
     originator: str | None = None
     reference: str | None = None
     text: str | None = None
@@ -119,7 +111,7 @@ class CollectionEvent:
 class PaymentReminder:
     """Single payment reminder that was sent."""
 
-    date: DateOfUnstatedFormat | None = None
+    date: dt.date | None = None
     dunning_level: int | None = None
     reminder_fee: Decimal | None = None
     email: bool | None = None
@@ -133,9 +125,9 @@ class Refund:
     external_reference: str | None = None
     amount: Decimal | None = None
     currency: str | None = None
-    planned_date: DateOfUnstatedFormat | None = None
+    planned_date: dt.date | None = None
     id: str | None = None
-    execution_date: DateOfUnstatedFormat | None = None
+    execution_date: dt.date | None = None
     reference_number: str | None = None
     status: RefundStatus | str | None = None
 

@@ -294,7 +294,7 @@ def test_e018_no_path(check_options, url):
     ],
 )
 def test_e008_values(check_options, key, value):
-    [(number, text)] = check_options(**{key: value})
+    (number, text), *_ = check_options(**{key: value})
 
     assert number == "E008"
     assert f"KOMFORTKASSE['default']['{key}'] is {value!r}" in text
@@ -325,7 +325,7 @@ def test_e010_swapped_out(check_options):
     ("order_number", "hint"),
     [
         ("nummer", "neither a field nor a property"),
-        ("delete", "a method"),
+        ("delete", "neither a field nor a property"),
         ("lines", "neither a field nor a property"),
         ("objects", "neither a field nor a property"),
         ("a.b", "shop.komfortkasse.number_of"),
@@ -443,10 +443,10 @@ def test_e012_order_filter(check_options, order_filter):
         ("cancelled", "is 'cancelled'"),
         (True, "is True"),
         (["cancelled"], "is ['cancelled']"),
-        ({1: True}, "is {1: True}"),
+        ({1: True}, "does not fit shop.Order: AttributeError"),
         (a_function, "is <function"),
-        ({}, "is empty, so every order would count as gone"),
-        (models.Q(), "is empty"),
+        ({}, "is {}, which is not a condition"),
+        (models.Q(), "which is not a condition"),
         (
             {"canceled": True},
             "does not fit shop.Order: FieldError: Cannot resolve keyword 'canceled'",
@@ -469,6 +469,66 @@ def test_e025_is_not_told_without_a_model(check_options):
     assert [number for number, _ in check_options(ORDER_MODEL="no.Order", ORDER_GONE={"a": 1})] == [
         "E009"
     ]
+
+
+@isolate_apps("tests.shop")
+def test_w005_values_that_are_not_among_the_choices(monkeypatch):
+    class Status(models.TextChoices):
+        NEW = "new"
+        CANCELLED = "cancelled"
+
+    class Customer(models.Model):
+        kind = models.IntegerField(choices={1: "private", 2: "company"})
+
+        class Meta:
+            app_label = "shop"
+
+    class Invoice(models.Model):
+        customer = models.ForeignKey(Customer, models.CASCADE)
+        status = models.CharField(max_length=10, choices=Status, blank=True, null=True)
+        grouped = models.CharField(choices={"Open": {"a": "A"}, "Closed": {"b": "B"}})
+        word = models.CharField()
+
+        class Meta:
+            app_label = "shop"
+
+    def check(gone):
+        function = checks.check_order_gone
+        return [each.msg for each in check_model(Invoice, monkeypatch, function, order_gone=gone)]
+
+    odd = "which is not among the choices of shop.Invoice"
+    at = "KOMFORTKASSE['default']['ORDER_GONE'] asks for"
+    q = models.Q
+    assert check({"status": "canceled"}) == [f"{at} 'canceled', {odd}.status."]
+    assert check({"status__exact": "Cancelled"}) == [f"{at} 'Cancelled', {odd}.status."]
+    assert check({"status__in": ["new", "x", "y"]}) == [
+        f"{at} 'x', {odd}.status.",
+        f"{at} 'y', {odd}.status.",
+    ]
+    assert check({"grouped": "Closed"}) == [f"{at} 'Closed', {odd}.grouped."]
+    assert check(q(word="x") & (q(status="new") | ~q(status="old"))) == [
+        f"{at} 'old', {odd}.status."
+    ]
+    [message] = check({"customer__kind": 3})
+    assert "asks for 3, which is not among the choices of shop.Customer.kind" in message
+    for right in (
+        {"status": Status.CANCELLED},
+        {"status": "new"},
+        {"status": ""},
+        {"status": None},
+        {"status__in": (Status.NEW, "cancelled")},
+        {"status__in": Customer.objects.values("pk")},
+        {"status__startswith": "c"},
+        {"status__iexact": "CANCELLED"},
+        {"status": models.F("word")},
+        {"grouped__in": ["a", "b"]},
+        {"word": "x"},
+        {"customer__kind": "1"},
+        {"customer__kind__gt": 7},
+        {"customer": 5},
+        q(models.Exists(Customer.objects.filter(kind=7))),
+    ):
+        assert check(right) == []
 
 
 def test_e013_database_cascade(check_options, monkeypatch):
@@ -568,7 +628,7 @@ def test_e015_task_queue(check_options, settings, backend, numbers):
 @needs_tasks
 @pytest.mark.parametrize(
     ("queues", "hint"),
-    [(["a", "b"], "Write one of 'a', 'b'."), ("shop", "Write a list of names as its QUEUES.")],
+    [(["a", "b"], "a list of names: ['a', 'b']."), ("shop", "a list of names: 'shop'.")],
 )
 def test_e015_says_what_to_write(check_options, settings, queues, hint):
     settings.TASKS = {"default": {"BACKEND": "x", "QUEUES": queues}}
@@ -694,4 +754,9 @@ def test_every_id_is_tested():
     """By a test that is named after it."""
     ids = {name[5:9].upper() for name in globals() if re.match("test_[ew]0", name)}
 
-    assert ids == {f"E{number:03}" for number in [*range(1, 22), 25]} | {"W001", "W003", "W004"}
+    assert ids == {f"E{number:03}" for number in [*range(1, 22), 25]} | {
+        "W001",
+        "W003",
+        "W004",
+        "W005",
+    }

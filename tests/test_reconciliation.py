@@ -15,7 +15,7 @@ from komfortkasse_django import orders, reconciliation
 from komfortkasse_django.conf import shops
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.queue.pushing import push
-from komfortkasse_django.reconciliation import NotReconcilableError, reconcile, survey
+from komfortkasse_django.reconciliation import NotReconcilableError, reconcile
 from komfortkasse_django.removals import remove
 from tests.settings import KOMFORTKASSE
 from tests.shop.models import CompositeOrder, GiftOrder, Order, UUIDOrder, VisibleManager
@@ -54,13 +54,13 @@ def row(number: str, state: str = "removed", via: str = "gone", **fields: object
 
 
 def run(*, using: str = "default", shop: str = "default") -> reconciliation.Findings:
-    """Reconcile, after a survey that found the same and changed nothing."""
+    """Reconcile, after a dry run that found the same and changed nothing."""
     before = list(RemovedOrder.objects.using(using).order_by("pk").values())
-    found = survey(shops()[shop], using=using)
+    found = reconcile(shops()[shop], using=using, dry_run=True)
     assert list(RemovedOrder.objects.using(using).order_by("pk").values()) == before
     done = reconcile(shops()[shop], using=using)
     assert done == found
-    assert survey(shops()[shop], using=using).is_all_done
+    assert reconcile(shops()[shop], using=using, dry_run=True).is_all_done
     return done
 
 
@@ -83,8 +83,8 @@ class TestMissing:
         found = run()
 
         assert recorded() == ["1001", "1002", "1003", "1004", "1005"]
-        assert (found.orders, found.gone, found.missing) == (6, 5, 5)
-        assert found.first_missing == recorded()
+        assert (found.orders, found.gone, found.missing.count) == (6, 5, 5)
+        assert found.missing.first == recorded()
 
     def test_is_due_and_left_to_the_next_push(self):
         create("1001")
@@ -130,22 +130,22 @@ class TestMissing:
         row("1002", "superseded")
         create("1003", "1004")
         create("1002", cancelled=False)
-        found = survey(shops()["default"], using="default")
+        found = reconcile(shops()["default"], using="default", dry_run=True)
 
-        assert found.first_missing[-2:] == ["1003", "1004"]
-        assert "1002" not in found.first_missing
+        assert found.missing.first[-2:] == ["1003", "1004"]
+        assert "1002" not in found.missing.first
 
     def test_counts_each_number_once(self):
-        create("1001", "1001")
+        create("1001", "1001", "1002", "1001")
 
-        assert reconcile(shops()["default"], using="default").missing == 1
-        assert recorded() == ["1001"]
+        assert run().missing.count == 2
+        assert recorded() == ["1001", "1002"]
 
     def test_needs_a_number(self):
         create("", " ", "9" * 256)
         Order.objects.create(number=None, cancelled=True)
 
-        assert run().missing == 0
+        assert run().missing.count == 0
 
     def test_is_of_the_shop(self, configure):
         def accepts(order):
@@ -229,7 +229,7 @@ class TestAliveAgain:
 
         found = run()
 
-        assert (found.alive_again, found.first_alive_again) == (1, ["1001"])
+        assert (found.alive_again.count, found.alive_again.first) == (1, ["1001"])
         since = RemovedOrder.objects.get().alive_again_at
         assert before < since <= timezone.now()
 
@@ -240,6 +240,12 @@ class TestAliveAgain:
         RemovedOrder.objects.filter(state="pending").delete()
         assert run().not_alive == 1
         assert marked() == []
+
+    def test_counts_each_number_once(self):
+        create("1001", "1001", "1002", "1001", cancelled=False)
+        row("1001")
+
+        assert run().alive_again.count == 1
 
     @pytest.mark.parametrize("via", ["code", "admin", "command"])
     def test_is_not_what_was_asked_for_on_purpose(self, via):
@@ -299,7 +305,7 @@ class TestAliveAgain:
 class TestMisconfiguration:
     @pytest.mark.parametrize("fails_for", ["1001", "1005"])
     def test_of_the_filter_records_nothing(self, configure, monkeypatch, fails_for):
-        """Where it is surveyed first, as the command does."""
+        """With a dry run first, as the command does it."""
 
         def accepts(order):
             if order.number == fails_for:
@@ -412,7 +418,7 @@ def test_in_constant_memory(monkeypatch):
         Order.objects.all().delete()
         create(*map(str, range(count)), cancelled=False)
         with CaptureQueriesContext(connection) as queries:
-            survey(shops()["default"], using="default")
+            reconcile(shops()["default"], using="default", dry_run=True)
         return len(queries)
 
     assert statements(110) - statements(100) == statements(60) - statements(50) == 3

@@ -1,17 +1,13 @@
-"""What an answer means: a removed order, or an error.
-
-``client`` passes each answer through ``meaning``. The rules are those of
-``docs/reference/answers.rst``.
-"""
+"""What an answer means: a removed order, or an error. See ``docs/reference/answers.rst``."""
 
 import dataclasses
-import email.utils
-import math
 import re
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
+
+from django.utils.http import parse_http_date_safe
 
 from komfortkasse_django.api.reading import read_object, read_order
 from komfortkasse_django.exceptions import (
@@ -40,7 +36,6 @@ class Answer:
     """What came back. ``body`` is an error if it could not be read completely."""
 
     status: int
-    location: str
     retry_after: str
     body: bytes | KomfortkasseError
 
@@ -61,9 +56,8 @@ def meaning(answer: Answer, number: str, redact: _Redact) -> Order | Komfortkass
             retry_after=_seconds(answer.retry_after),
         )
     if 300 <= status <= 399:
-        target = _origin(answer.location, redact)
         return UnexpectedAnswer(
-            f"The request was redirected{target}, which is not followed ({detail})", status=status
+            f"The request was redirected, which is not followed ({detail})", status=status
         )
     if isinstance(answer.body, KomfortkasseError):
         return answer.body
@@ -115,15 +109,6 @@ def _error_text(body: bytes | KomfortkasseError, redact: _Redact) -> str:
     return _harmless(error, redact)[:MAX_ERROR_LENGTH] if isinstance(error, str) else ""
 
 
-def _origin(location: str, redact: _Redact) -> str:
-    """Return scheme and host of a redirect's target, as part of a sentence."""
-    with suppress(ValueError):
-        target = urlsplit(location)
-        if target.scheme and target.hostname:
-            return " to " + _harmless(f"{target.scheme}://{target.hostname}", redact)
-    return ""
-
-
 def _harmless(text: str, redact: _Redact) -> str:
     """Return a server's text on one line, without control characters or the API key."""
     text = redact("***", text)
@@ -133,11 +118,7 @@ def _harmless(text: str, redact: _Redact) -> str:
 
 
 def redactor(api_key: str) -> _Redact:
-    """Return a function that replaces the key in a text.
-
-    Error reports show local variables. This function does not show the key there.
-    """
-    # A host name is returned in lower case, and a path percent-encoded.
+    """Return a function that replaces the key in a text, and whose ``repr`` does not show it."""
     forms = "|".join(re.escape(form) for form in (api_key, quote(api_key, safe="")))
     return re.compile(forms, re.IGNORECASE).sub
 
@@ -145,12 +126,7 @@ def redactor(api_key: str) -> _Redact:
 def _seconds(retry_after: str) -> float | None:
     """Return ``Retry-After`` in seconds, or None. It may hold a date (RFC 9110, 10.2.3)."""
     text = retry_after.strip()
-    if text.isascii() and text.isdigit():
-        seconds = float(text)
-        return seconds if math.isfinite(seconds) else None
-    with suppress(ValueError, OverflowError):
-        date = email.utils.parsedate_to_datetime(text)
-        if date.tzinfo is None:
-            date = date.replace(tzinfo=UTC)
-        return max(0.0, (date - datetime.now(UTC)).total_seconds())
-    return None
+    if re.fullmatch("[0-9]{1,12}", text):
+        return float(text)
+    date = parse_http_date_safe(text)
+    return None if date is None else max(0.0, date - time.time())

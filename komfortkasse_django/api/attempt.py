@@ -25,8 +25,8 @@ class TooLargeError(http.client.HTTPException):
 class Attempt:
     """What one request may still use, and what it has done so far.
 
-    Each session has one attempt, which starts again for each request. The
-    connections ask it before each step on the network, and report each step.
+    Each session has one attempt, which starts again for each request. The connections ask it before
+    each step on the network, and report each step.
     """
 
     def start(self, ends: float) -> None:
@@ -54,10 +54,6 @@ class Attempt:
         if self.received > MAX_ANSWER:
             raise TooLargeError
 
-    def was_on_old_connection(self) -> bool:
-        """Whether the request went out on a connection that had been used before."""
-        return self.sent and not self.connected
-
     def failure(self, error: Exception, *, status: int | None = None) -> KomfortkasseError:
         """Return what an error of the network means, without a reference to that error."""
         detail = f" (HTTP {status})" if status else ""
@@ -68,10 +64,10 @@ class Attempt:
         if status is None and not self.received:
             return ConnectionFailed(f"No connection to Komfortkasse{root_cause(error)}")
         if isinstance(error, TooLargeError) or self.received > MAX_ANSWER:
-            return UnexpectedAnswer(f"The answer is too large{detail}", status=status)
-        return UnexpectedAnswer(
-            f"The answer is cut off or is not proper HTTP{detail}", status=status
-        )
+            problem = "too large"
+        else:
+            problem = "cut off or is not proper HTTP"
+        return UnexpectedAnswer(f"The answer is {problem}{detail}", status=status)
 
 
 def root_cause(error: BaseException | None) -> str:

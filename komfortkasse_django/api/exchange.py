@@ -1,16 +1,14 @@
 """One HTTP exchange within hard limits of time and bytes.
 
-``requests`` only limits the time of a single read, so a server that sends one
-byte at a time can block it for ever. Here one limit covers name lookup,
-connecting, TLS, sending, headers and body together. (Through a SOCKS proxy only
-the time of a single read and the size of the body are limited.)
+``requests`` only limits the time of a single read, so a server that sends one byte at a time can
+block it for ever. Here one limit covers name lookup, connecting, TLS, sending, headers and body.
+Through a SOCKS proxy, only the time of a single read and the size of the body are limited.
 
 Importing ``requests`` takes 100 ms: import this module only to make a call.
 """
 
 import functools
 import http.client
-import ssl
 import time
 import zlib
 from collections.abc import Mapping
@@ -20,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import requests
-import requests.adapters
 import urllib3
 from urllib3.exceptions import HTTPError
 
@@ -67,7 +64,9 @@ class Session(requests.Session):
         """
         ends = time.monotonic() + seconds
         answer = self._try(url, ends)
-        if isinstance(answer, ConnectionFailed) and self._attempt.was_on_old_connection():
+        # The server may have closed a connection that was kept open.
+        is_kept = self._attempt.sent and not self._attempt.connected
+        if isinstance(answer, ConnectionFailed) and is_kept:
             answer = self._try(url, ends)
         return answer
 
@@ -98,30 +97,18 @@ class Session(requests.Session):
             )
         except NETWORK_ERRORS as error:
             self.close()
-            failure = self._attempt.failure(error)
-            # requests raises the same error for a broken CA bundle and for a network that is down.
-            if isinstance(failure, ConnectionFailed) and (problem := self._problem_of_bundle(url)):
+            bundle = self._settings["verify"]
+            # For this, requests raises the same error as for a network that is down.
+            if url.startswith("https:") and isinstance(bundle, str) and not Path(bundle).exists():
+                problem = f"the CA bundle {bundle} does not exist"
                 return ConnectionFailed(f"No connection to Komfortkasse: {problem}")
-            return failure
+            return self._attempt.failure(error)
         with closing(response):
             return Answer(
                 status=response.status_code,
-                location=response.headers.get("Location", ""),
                 retry_after=response.headers.get("Retry-After", ""),
                 body=self._body(response),
             )
-
-    def _problem_of_bundle(self, url: str) -> str:
-        """Return why the CA bundle cannot be used, or an empty string."""
-        verify = self._settings["verify"]
-        bundle = requests.adapters.DEFAULT_CA_BUNDLE_PATH if verify is True else verify
-        kind = "capath" if Path(bundle).is_dir() else "cafile"
-        try:
-            if url.startswith("https:"):
-                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(**{kind: bundle})
-        except OSError as error:
-            return f"the CA bundle {bundle} cannot be used ({error.strerror})"
-        return ""
 
     def _body(self, response: requests.Response) -> bytes | KomfortkasseError:
         try:

@@ -9,15 +9,14 @@ import dataclasses
 import datetime as dt
 import functools
 import json
-import re
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, NamedTuple, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from django.db.models import TextChoices
 
 from komfortkasse_django.api.rules import is_storable
-from komfortkasse_django.schema import DateOfUnstatedFormat, Order
+from komfortkasse_django.schema import Order
 
 # Maximum number of digits before and after the decimal point. Money needs far fewer, and
 # calculations with so many digits are still fast.
@@ -59,7 +58,7 @@ def read_object(text: bytes | str) -> dict[str, object]:
             text,
             parse_int=Number,
             parse_float=Number,
-            parse_constant=_read_constant,
+            parse_constant=lambda _text: None,  # NaN and Infinity, which are not JSON
             object_pairs_hook=_read_pairs,
         )
     if not isinstance(value, dict):
@@ -67,15 +66,8 @@ def read_object(text: bytes | str) -> dict[str, object]:
     return value
 
 
-def _read_constant(_text: str) -> None:
-    """Read NaN and Infinity as None. Python's json accepts them, although they are not JSON."""
-
-
 def _read_pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Keep the last value of a repeated name, as most readers of JSON do.
-
-    Two different order numbers become None: it is not clear which order is meant.
-    """
+    """Read an object. Two different numbers become None: it is not clear which order is meant."""
     value = dict(pairs)
     if any(name == "number" and other != value["number"] for name, other in pairs):
         value["number"] = None
@@ -84,9 +76,6 @@ def _read_pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 # A reader turns a JSON value into a value of the declared type, or into None.
 _Reader = Callable[[object], object]
-_Part = TypeVar("_Part")
-_DD_MM_YYYY = re.compile(r"(?P<day>[0-9]{2})-(?P<month>[0-9]{2})-(?P<year>[0-9]{4})")
-_YYYY_MM_DD = re.compile(r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})")
 
 
 class _Attribute(NamedTuple):
@@ -119,11 +108,11 @@ def _read_boolean(value: object) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
-def _read_date(value: object, *, formats: tuple[re.Pattern[str], ...]) -> dt.date | None:
-    text = _read_text(value) or ""
-    for match in filter(None, (pattern.fullmatch(text) for pattern in formats)):
+def _read_date(value: object) -> dt.date | None:
+    # The contract says dd-MM-yyyy for the dates of an order, and nothing about the others.
+    for text_format in ("%d-%m-%Y", "%Y-%m-%d"):
         with contextlib.suppress(ValueError):
-            return dt.date(int(match["year"]), int(match["month"]), int(match["day"]))
+            return dt.datetime.strptime(_read_text(value) or "", text_format).date()  # noqa: DTZ007
     return None
 
 
@@ -139,7 +128,7 @@ def _read_array(read: _Reader, value: object) -> tuple[object, ...] | None:
     return tuple(entry for entry in map(read, value) if entry is not None)
 
 
-def _read_part(part: type[_Part], value: object) -> _Part | None:
+def _read_part(part: Any, value: object) -> object:  # noqa: ANN401 - a dataclass
     return part(**_read_attributes(part, value)) if isinstance(value, dict) else None
 
 
@@ -155,7 +144,7 @@ def _read_attributes(part: type, content: dict[str, object]) -> dict[str, Any]:
 def _attributes(part: type) -> tuple[_Attribute, ...]:
     return tuple(
         _Attribute(field=field, name=_camel_case(field), read=_reader(hint))
-        for field, hint in get_type_hints(part, include_extras=True).items()
+        for field, hint in get_type_hints(part).items()
     )
 
 
@@ -171,7 +160,7 @@ def _reader(hint: Any) -> _Reader:  # noqa: ANN401 - a type annotation has no ty
     if hint in _READERS:
         return _READERS[hint]
     if dataclasses.is_dataclass(hint):
-        return functools.partial(_read_part, cast("type[object]", hint))
+        return functools.partial(_read_part, hint)
     # The rest are unions: an enumeration or str, or some type or None.
     alternative = get_args(hint)[0]
     if isinstance(alternative, type) and issubclass(alternative, TextChoices):
@@ -184,6 +173,5 @@ _READERS: dict[Any, _Reader] = {
     Decimal: _read_decimal,
     int: _read_integer,
     bool: _read_boolean,
-    dt.date: functools.partial(_read_date, formats=(_DD_MM_YYYY,)),
-    DateOfUnstatedFormat: functools.partial(_read_date, formats=(_DD_MM_YYYY, _YYYY_MM_DD)),
+    dt.date: _read_date,
 }

@@ -236,26 +236,15 @@ def test_content_type_does_not_matter(client, service):
 
 
 @pytest.mark.parametrize(
-    ("location", "shown"),
-    [
-        ("https://evil.test/path?q=1", " to https://evil.test"),
-        ("http://EVIL.test:8080/secret", " to http://evil.test"),
-        ("https://secret:secret@evil.test/", " to https://evil.test"),
-        (f"https://{KEY[:6]}.evil.test/{KEY}", " to https://key-of.evil.test"),
-        ("/secret", ""),
-        ("//evil.test/secret", ""),
-        ("", ""),
-        ("https://[secret", ""),
-        ("mailto:secret", ""),
-    ],
+    "location", [f"https://evil.test/secret{KEY}", "/secret", "", "https://[secret"]
 )
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_not_followed(status, location, shown, client, service):
+def test_a_redirect_is_not_followed(status, location, client, service):
     service.post(ORDER_URL, status=status, headers={"Location": location})
     error = failure(client)
     assert type(error) is UnexpectedAnswer
     assert error.status == status
-    assert f"redirected{shown}, which" in str(error)
+    assert "was redirected" in str(error)
     assert "secret" not in str(error)
     assert len(service.calls) == 1
 
@@ -274,7 +263,6 @@ def test_a_redirect_is_not_followed(status, location, shown, client, service):
         ("1, 2", None),
         ("9" * 400, None),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
-        ("Wed, 21 Oct 2015 07:28:00", 0),
         ("Wed, 21 Oct 99999 07:28:00 GMT", None),
         ("Wed, 21 Oct 2015 07:28:00 -99999999999999999999", None),
     ],

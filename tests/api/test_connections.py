@@ -1,6 +1,5 @@
 """Connections that are slow, broken, reused or go through a proxy."""
 
-import re
 import socket
 import threading
 import time
@@ -300,26 +299,21 @@ def test_an_untrusted_certificate(tls):
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("missing.pem", r"No such file or directory"),
-        ("no/folder.pem", r"No such file or directory"),
-        ("empty.pem", r".*no certificate or crl found.*"),
-    ],
-)
-def test_a_ca_bundle_that_cannot_be_used(variable, name, reason, tls, tmp_path, monkeypatch):
-    (tmp_path / "empty.pem").touch()
+def test_a_missing_ca_bundle(variable, tls, tmp_path, monkeypatch):
+    missing = str(tmp_path / "missing.pem")
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
-    monkeypatch.setenv(variable, str(tmp_path / name))
+    monkeypatch.setenv(variable, missing)
     with Server(always(ANSWER), tls=tls) as server:
         error = failure(client_of(server))
     assert type(error) is ConnectionFailed
-    assert re.fullmatch(
-        rf"No connection to Komfortkasse: the CA bundle {tmp_path / name} cannot be used"
-        rf" \({reason}\)",
-        str(error),
-    )
+    assert str(error) == (f"No connection to Komfortkasse: the CA bundle {missing} does not exist")
+
+
+def test_a_ca_bundle_without_certificates(tls, tmp_path, monkeypatch):
+    (tmp_path / "empty.pem").touch()
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "empty.pem"))
+    with Server(always(ANSWER), tls=tls) as server:
+        assert "no certificate or crl found" in str(failure(client_of(server)))
 
 
 def test_a_folder_of_certificates_is_a_ca_bundle(tls, tmp_path, monkeypatch):
@@ -329,15 +323,6 @@ def test_a_folder_of_certificates_is_a_ca_bundle(tls, tmp_path, monkeypatch):
         error = failure(client_of(server))
     assert "certificate verify failed" in str(error)
     assert "CA bundle" not in str(error)
-
-
-def test_the_ca_bundle_of_requests_itself_may_be_missing(monkeypatch, tls, tmp_path):
-    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
-    monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
-    missing = str(tmp_path / "cacert.pem")
-    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", missing)
-    with Server(always(ANSWER), tls=tls) as server:
-        assert f"the CA bundle {missing} cannot be used" in str(failure(client_of(server)))
 
 
 def test_a_missing_ca_bundle_does_not_matter_without_tls(monkeypatch):

@@ -55,12 +55,12 @@ class TestOutput:
         create("1003", cancelled=False)
 
         assert call() == (
-            "Shop default: 3 orders, 2 gone.\n"
-            "2 removals were never recorded, so as many calls to Komfortkasse: 1001, 1002\n"
-            "Recorded 2 removals. komfortkasse_push sends them.\n"
+            "Shop default: 3 in the shop, 2 of them gone\n"
+            "Never recorded, one call to Komfortkasse for each: 2 (1001, 1002)\n"
+            "Recorded: 2, to be sent by komfortkasse_push\n"
         )
         assert recorded() == [("default", "1001"), ("default", "1002")]
-        assert call() == "Shop default: 3 orders, 2 gone.\n"
+        assert call() == "Shop default: 3 in the shop, 2 of them gone\n"
 
     def test_says_what_it_costs_before_it_records(self, monkeypatch):
         create("1001")
@@ -68,7 +68,7 @@ class TestOutput:
         record = RemovedOrder.objects.all().__class__.record
 
         def record_later(rows, *args, **kwargs):
-            assert "so 1 call to Komfortkasse: 1001" in out.getvalue()
+            assert "one call to Komfortkasse for each: 1 (1001)" in out.getvalue()
             return record(rows, *args, **kwargs)
 
         monkeypatch.setattr(RemovedOrder.objects.all().__class__, "record", record_later)
@@ -83,20 +83,19 @@ class TestOutput:
 
         out = call("--dry-run")
 
-        assert "11 removals were never recorded" in out
-        assert "Komfortkasse: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, and more\n" in out
-        assert "Komfortkasse: 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, and more\n" in out
+        assert "for each: 11 (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...)\n" in out
+        assert "at Komfortkasse: 11 (20, 21, 22, 23, 24, 25, 26, 27, 28, 29, ...)\n" in out
 
     def test_names_what_is_alive_again(self):
         create("1001", cancelled=False)
         removed("1001")
 
         assert call() == (
-            "Shop default: 1 order, 0 gone.\n"
-            "1 order is alive again, but was removed at Komfortkasse: 1001\n"
+            "Shop default: 1 in the shop, 0 of them gone\n"
+            "Alive again, but removed at Komfortkasse: 1 (1001)\n"
         )
         assert RemovedOrder.objects.get().alive_again_at is not None
-        assert call() == "Shop default: 1 order, 0 gone.\n"
+        assert call() == "Shop default: 1 in the shop, 0 of them gone\n"
 
     def test_unmarks_what_is_not_any_more(self):
         create("1001", cancelled=False)
@@ -104,7 +103,7 @@ class TestOutput:
         call()
         Order.objects.update(number="1002")
 
-        assert call() == "Shop default: 1 order, 0 gone.\n"
+        assert call() == "Shop default: 1 in the shop, 0 of them gone\n"
         assert RemovedOrder.objects.get().alive_again_at is None
 
     def test_dry_run_changes_nothing(self):
@@ -128,9 +127,9 @@ class TestOutput:
             out = call()
 
         assert out == (
-            "Shop default: 1 Bestellung, davon 1 beendet.\n"
-            "1 Entfernen wurde nie vorgemerkt, also 1 Aufruf bei Komfortkasse: 1001\n"
-            "1 Entfernen ist vorgemerkt. komfortkasse_push sendet es.\n"
+            "Shop default: 1 im Shop, davon 1 beendet\n"
+            "Nie vorgemerkt, je ein Aufruf bei Komfortkasse: 1 (1001)\n"
+            "Vorgemerkt: 1, zu senden mit komfortkasse_push\n"
         )
 
 

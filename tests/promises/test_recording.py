@@ -291,16 +291,6 @@ class TestNumber:
 
         assert recorded() == ["1001"]
 
-    def test_is_not_read_again_beside_something_extra(self):
-        def statements(orders) -> int:
-            Order.objects.create(number="1001")
-            with CaptureQueriesContext(connection) as queries:
-                orders.delete()
-            return len(queries)
-
-        extra = Order.objects.extra(select={"one": "1"})
-        assert statements(extra) == statements(Order.objects.all())
-
     @pytest.mark.parametrize("number", ["", None, "  "])
     def test_that_is_empty_records_nothing(self, number):
         Order.objects.create(number=number).delete()
