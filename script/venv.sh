@@ -1,4 +1,4 @@
-# Sourced by the scripts beside it: finds Python and makes virtual environments.
+# Sourced by the scripts beside it: finds Python and Chromium and makes virtual environments.
 
 # shellcheck shell=sh
 
@@ -16,6 +16,19 @@ python_or_exit() {
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
         echo "$0: $python lacks the module venv; on Debian and Ubuntu, install python3-venv." >&2
         exit 1
+    fi
+}
+
+# chromium_or_exit: install Debian's Chromium, if there is none.
+chromium_or_exit() {
+    if [ -z "${CHROMIUM-}" ] && ! command -v chromium >/dev/null; then
+        if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+            echo "$0: install chromium, or set CHROMIUM to one." >&2
+            exit 1
+        fi
+        apt-get update --quiet=2
+        DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends \
+            chromium fonts-dejavu-core >/dev/null
     fi
 }
 

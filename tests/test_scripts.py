@@ -49,7 +49,7 @@ def test_explains_itself(name, option):
     assert f"Usage: script/{name}" in completed.stdout
 
 
-@pytest.mark.parametrize("name", ["demo", "mutate", "test-engines", "test-shops"])
+@pytest.mark.parametrize("name", ["demo", "mutate", "test-engines", "test-shops", "test-themes"])
 def test_refuses_what_it_does_not_know(name):
     completed = start(name, "typo")
 

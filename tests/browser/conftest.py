@@ -78,7 +78,7 @@ def visit(browser, shop) -> Iterator[Callable[..., object]]:
         page.on("console", complain)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         if user is not None:
-            log_in(page, user)
+            log_in(context, user, shop)
         page.goto(path)
         return page
 
