@@ -1,5 +1,7 @@
-"""Arguments that several commands share."""
+"""Arguments that several commands share, each refused with what to write instead."""
 
+import math
+import re
 from argparse import ArgumentParser, ArgumentTypeError
 
 from django.db import connections
@@ -11,14 +13,18 @@ _DAY = 86_400  # seconds
 
 def positive_integer(text: str) -> int:
     """An argparse type: a whole number above 0."""
-    if not text.isdecimal() or not 0 < len(text.lstrip("0")) < 19:
+    # Python refuses to read numbers of thousands of digits.
+    if not re.fullmatch("0*[1-9][0-9]{0,17}", text):
         raise ArgumentTypeError(f"{text!r} is not a whole number above 0, such as 100")
     return int(text)
 
 
 def positive_seconds(text: str) -> float:
-    """An argparse type: seconds, more than 0 and at most a day."""
-    seconds = float(text)
+    """An argparse type: seconds, more than 0 and at most a day, which every clock can wait for."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
     if not 0 < seconds <= _DAY:
         raise ArgumentTypeError(
             f"{text!r} is not a number of seconds above 0 and at most {_DAY}, such as 60"
@@ -29,8 +35,15 @@ def positive_seconds(text: str) -> float:
 def add_shop(parser: ArgumentParser) -> None:
     """Add ``--shop``."""
     parser.add_argument(
-        "--shop", metavar="ALIAS", choices=list(shops()), help="only this alias of KOMFORTKASSE"
+        "--shop", metavar="ALIAS", type=_shop, help="only this alias of KOMFORTKASSE"
     )
+
+
+def _shop(alias: str) -> str:
+    if alias not in shops():
+        known = ", ".join(shops()) or "none at all"
+        raise ArgumentTypeError(f"KOMFORTKASSE has no shop {alias!r}, but {known}")
+    return alias
 
 
 def add_database(parser: ArgumentParser) -> None:
@@ -38,6 +51,13 @@ def add_database(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--database",
         metavar="ALIAS",
-        choices=list(connections),
+        type=_database,
         help="the database that keeps the mirror; by default what the database routers say",
     )
+
+
+def _database(alias: str) -> str:
+    if alias not in connections:
+        known = ", ".join(connections)
+        raise ArgumentTypeError(f"DATABASES has no {alias!r}, but {known}")
+    return alias

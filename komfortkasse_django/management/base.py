@@ -1,4 +1,4 @@
-"""What all commands share: they say which table of the mirror is missing."""
+"""What commands do alike: say in one line which table of the mirror is missing."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, router
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from komfortkasse_django.models import RemovedOrder
 
@@ -13,8 +14,8 @@ from komfortkasse_django.models import RemovedOrder
 class MirrorCommand(BaseCommand):
     """A command that reads or writes the mirror."""
 
-    def execute(self, *args: Any, **options: Any) -> str | None:  # noqa: ANN401 - as inherited
-        """Run the command. Raises ``CommandError`` if it needs ``migrate`` first."""
+    def execute(self, *args: Any, **options: Any) -> str | None:  # noqa: ANN401 - as Django has it
+        """Run the command. Raises ``CommandError`` where it needs ``migrate`` first."""
         try:
             return super().execute(*args, **options)
         except DatabaseError as error:
@@ -24,31 +25,38 @@ class MirrorCommand(BaseCommand):
 
 
 def missing_in(database: str | None) -> str:
-    """Return which table is missing or lacks a column, and what to do, or an empty string.
+    """Which table or column of the mirror is missing, and what to do, or nothing.
 
-    ``database`` is an alias; None means what the database routers say.
+    ``database`` is an alias; None means what the database routers say. Also nothing where that
+    database cannot be asked.
     """
     try:
         using = database or router.db_for_write(RemovedOrder)
-        table = _missing(using)
-    except Exception:  # noqa: BLE001 - such as a database that cannot be reached
+        missing = _missing(using)
+    except Exception:  # noqa: BLE001 - whatever it is, it is not about the tables
         return ""
     migrate = "migrate" if using == DEFAULT_DB_ALIAS else f"migrate --database {using}"
-    return table and _(
-        'Database "%(database)s" has no table %(table)s, or not all of its columns. Run'
-        ' "manage.py %(migrate)s".'
-    ) % {"database": using, "table": table, "migrate": migrate}
+    return missing and _(
+        'Database "%(database)s" has no %(missing)s. Run "manage.py %(migrate)s".'
+    ) % {"database": using, "missing": missing, "migrate": migrate}
 
 
 def _missing(using: str) -> str:
+    """The first table or column that the database lacks, or nothing."""
     # Not from the error: each database has its own, and SQLite has no code for it.
-    introspection = connections[using].introspection
-    with connections[using].cursor() as cursor:
+    connection = connections[using]
+    introspection = connection.introspection
+    with connection.cursor() as cursor:
         tables = introspection.table_names(cursor)
         for model in apps.get_app_config("komfortkasse_django").get_models():
             table = model._meta.db_table
-            columns = introspection.get_table_description(cursor, table) if table in tables else []
-            there = {each.name for each in columns}
-            if not there.issuperset(field.column for field in model._meta.concrete_fields):
-                return table
+            if table not in tables:
+                return pgettext("komfortkasse", "table %(table)s") % {"table": table}
+            there = {each.name for each in introspection.get_table_description(cursor, table)}
+            for field in model._meta.concrete_fields:
+                if field.column not in there:
+                    return pgettext("komfortkasse", "column %(column)s in table %(table)s") % {
+                        "column": field.column,
+                        "table": table,
+                    }
     return ""

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from komfortkasse_django.management.commands import komfortkasse_prune
-from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
 from tests.shop.models import IntegerOrder, Order
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -46,7 +46,7 @@ def prune(*arguments: str) -> str:
 def test_deletes_what_was_finished_long_ago(state):
     rows(3, state)
 
-    assert prune() == "Finished removals that were deleted: 3\n"
+    assert prune() == "Deleted 3 finished removals.\n"
     assert not RemovedOrder.objects.exists()
 
 
@@ -56,7 +56,7 @@ def test_never_deletes_what_is_not_finished(state):
     # Whatever somebody wrote into it by hand.
     RemovedOrder.objects.update(finished_at=timezone.now() - timedelta(days=10_000))
 
-    assert prune() == "Finished removals that were deleted: 0\n"
+    assert prune() == "Deleted 0 finished removals.\n"
     assert RemovedOrder.objects.count() == 3
 
 
@@ -81,7 +81,7 @@ def test_keeps_what_was_finished_lately():
     rows(1, days=29.9)
     rows(1, days=30.1)
 
-    assert prune() == "Finished removals that were deleted: 1\n"
+    assert prune() == "Deleted 1 finished removal.\n"
     assert RemovedOrder.objects.count() == 1
 
 
@@ -95,8 +95,8 @@ class TestOrderThatIsStillThere:
         rows(3)
         Order(number="1", cancelled=cancelled, hidden=True).save()
 
-        assert prune("--dry-run") == "Finished removals that would be deleted: 5\n"
-        assert prune() == "Finished removals that were deleted: 5\n"
+        assert prune("--dry-run") == "Would delete 5 finished removals.\n"
+        assert prune() == "Deleted 5 finished removals.\n"
         assert RemovedOrder.objects.get().order_number == "1"
 
     def test_keeps_no_row_before_the_last(self):
@@ -104,7 +104,7 @@ class TestOrderThatIsStillThere:
         rows(1, days=1)
         Order.objects.create(number="0")
 
-        assert prune() == "Finished removals that were deleted: 1\n"
+        assert prune() == "Deleted 1 finished removal.\n"
 
     def test_is_of_the_same_shop(self, configure):
         configure(aliases={"default": {}, "other": {"ORDER_MODEL": "shop.IntegerOrder"}})
@@ -113,16 +113,18 @@ class TestOrderThatIsStillThere:
         Order.objects.create(number="1")
         IntegerOrder.objects.create(number=0)
 
-        assert prune() == "Finished removals that were deleted: 2\n"
+        assert prune() == "Deleted 2 finished removals.\n"
 
-    @pytest.mark.parametrize(("gone", "deleted"), [({"cancelled": True}, 2), (None, 3)])
+    @pytest.mark.parametrize(
+        ("gone", "deleted"), [({"cancelled": True}, "2 finished removals"), (None, "3 finished r")]
+    )
     def test_may_be_any_where_numbers_cannot_be_looked_up(self, configure, gone, deleted):
         configure(ORDER_NUMBER="full_number", ORDER_GONE=gone)
         rows(1)
         rows(1)
         rows(1)
 
-        assert prune() == f"Finished removals that were deleted: {deleted}\n"
+        assert f"Deleted {deleted}" in prune()
 
     @pytest.mark.parametrize("options", [{"ORDER_MODEL": "shop.Nothing"}, None])
     def test_is_none_of_a_shop_that_is_gone(self, settings, configure, options):
@@ -134,17 +136,17 @@ class TestOrderThatIsStillThere:
         out = StringIO()
         call_command("komfortkasse_prune", "--older-than=30", skip_checks=True, stdout=out)
 
-        assert out.getvalue() == "Finished removals that were deleted: 1\n"
+        assert out.getvalue() == "Deleted 1 finished removal.\n"
 
     @pytest.mark.django_db(databases=["default", "other"], transaction=True)
     def test_is_looked_for_beside_its_mirror(self):
         rows(1, using="other")
         Order.objects.create(number="0")
-        assert prune("--database", "other") == "Finished removals that were deleted: 1\n"
+        assert prune("--database", "other") == "Deleted 1 finished removal.\n"
 
         rows(1, using="other")
         Order.objects.using("other").create(number="0")
-        assert prune("--database", "other") == "Finished removals that were deleted: 0\n"
+        assert prune("--database", "other") == "Deleted 0 finished removals.\n"
 
 
 def test_is_silent_where_cron_would_send_mail():
@@ -157,11 +159,11 @@ def test_is_silent_where_cron_would_send_mail():
 def test_dry_run_says_so_and_deletes_nothing():
     rows(1)
 
-    assert prune("--dry-run") == "Finished removals that would be deleted: 1\n"
+    assert prune("--dry-run") == "Would delete 1 finished removal.\n"
     assert RemovedOrder.objects.count() == 1
 
     rows(2)
-    assert prune("--dry-run") == "Finished removals that would be deleted: 3\n"
+    assert prune("--dry-run") == "Would delete 3 finished removals.\n"
 
 
 def test_in_chunks(monkeypatch):
@@ -172,7 +174,7 @@ def test_in_chunks(monkeypatch):
     rows(4)
 
     with CaptureQueriesContext(connection) as queries:
-        assert prune() == "Finished removals that were deleted: 27\n"
+        assert prune() == "Deleted 27 finished removals.\n"
 
     deletes = [query["sql"] for query in queries if query["sql"].startswith("DELETE")]
     assert len(deletes) == 5
@@ -191,6 +193,27 @@ def test_leaves_the_database_to_others_in_between(monkeypatch):
 
     assert len(slept) == 3
     assert all(seconds > 0 for seconds in slept)
+
+
+def test_that_is_broken_off_tells_what_it_did(monkeypatch, capsys):
+    monkeypatch.setattr(komfortkasse_prune, "_CHUNK", 10)
+    rows(25)
+    original, calls = RemovedOrderQuerySet.delete, []
+
+    def delete(self):
+        calls.append(self)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(self)
+
+    monkeypatch.setattr(RemovedOrderQuerySet, "delete", delete)
+    out = StringIO()
+
+    with pytest.raises(KeyboardInterrupt):
+        call_command("komfortkasse_prune", "--older-than", "30", stdout=out)
+
+    assert out.getvalue() == "Deleted 10 finished removals.\n"
+    assert RemovedOrder.objects.count() == 15
 
 
 def test_tells_receivers_of_the_shop():
@@ -230,5 +253,5 @@ def test_in_another_database():
     rows(1)
     rows(2, using="other")
 
-    assert prune("--database", "other") == "Finished removals that were deleted: 2\n"
+    assert prune("--database", "other") == "Deleted 2 finished removals.\n"
     assert RemovedOrder.objects.count() == 1

@@ -163,10 +163,10 @@ class TestPush:
             (["--watch", "nan"], "'nan' is not a number of seconds above 0"),
             (["--limit", "many"], "'many' is not a whole number above 0"),
             (["--watch", "0"], "'0' is not a number of seconds above 0"),
-            (["--watch", "soon"], "invalid positive_seconds value: 'soon'"),
+            (["--watch", "soon"], "'soon' is not a number of seconds above 0"),
             (["--watch", "inf"], "'inf' is not a number of seconds above 0"),
-            (["--shop", "x"], "invalid choice: 'x' (choose from"),
-            (["--database", "x"], "invalid choice: 'x' (choose from"),
+            (["--shop", "x"], "KOMFORTKASSE has no shop 'x', but default"),
+            (["--database", "x"], "DATABASES has no 'x', but default, other"),
             (["1001"], "unrecognized arguments"),
         ],
     )
@@ -178,7 +178,7 @@ class TestPush:
         settings.KOMFORTKASSE = {}
 
         assert exit_code("komfortkasse_push", "--shop", "x", "--skip-checks") == 2
-        assert "invalid choice: 'x'" in capsys.readouterr().err
+        assert "but none at all" in capsys.readouterr().err
 
     @pytest.fixture
     def on_terminal(self, monkeypatch):

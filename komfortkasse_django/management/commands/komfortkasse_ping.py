@@ -17,32 +17,40 @@ from komfortkasse_django.exceptions import (
     KomfortkasseError,
     OrderNotFound,
     ServiceUnavailable,
-    UnexpectedAnswer,
 )
 from komfortkasse_django.management.arguments import add_shop
 from komfortkasse_django.queue.calls import api_key_of
 
-_ADVICE = {
-    AuthenticationFailed.code: gettext_lazy(
-        "Write as API_KEY the key that Komfortkasse shows for this shop."
+# A class before those that it inherits from.
+_ADVICE = (
+    (
+        AuthenticationFailed,
+        gettext_lazy("Write as API_KEY the key that Komfortkasse shows for this shop."),
     ),
-    ConnectionFailed.code: gettext_lazy(
-        "Look at API_URL and at this server's network, proxy and certificates."
+    (
+        ConnectionFailed,
+        gettext_lazy("Look at API_URL and at this server's network, proxy and certificates."),
     ),
-    DeadlineExceeded.code: gettext_lazy(
-        "Try again. If that does not help, look at the network or raise DEADLINE."
+    (
+        DeadlineExceeded,
+        gettext_lazy("Try again. If that does not help, look at the network or raise DEADLINE."),
     ),
-    ServiceUnavailable.code: gettext_lazy(
-        "Try again later: the trouble is at Komfortkasse, not in your settings."
+    (
+        ServiceUnavailable,
+        gettext_lazy("Try again later: the trouble is at Komfortkasse, not in your settings."),
     ),
-    InvalidRequest.code: gettext_lazy(
-        "Look at API_URL, and ask the support of Komfortkasse what it means."
+    (
+        InvalidRequest,
+        gettext_lazy("Look at API_URL, and ask the support of Komfortkasse what it means."),
     ),
-    UnexpectedAnswer.code: gettext_lazy(
-        'Write API_URL as "%(url)s". If it says that already, a proxy or a login page of the'
-        " network answers in place of Komfortkasse."
+    (
+        KomfortkasseError,
+        gettext_lazy(
+            'Write API_URL as "%(url)s". If it says that already, a proxy or a login page of the'
+            " network answers in place of Komfortkasse."
+        ),
     ),
-}
+)
 
 
 class Command(BaseCommand):
@@ -61,8 +69,8 @@ class Command(BaseCommand):
         problems = []
         for each in asked:
             if problem := _problem_of(each):
-                text = pgettext("komfortkasse", "Shop %(shop)s: %(problem)s")
-                problems.append(text % {"shop": each.alias, "problem": problem})
+                names = {"shop": each.alias, "problem": problem}
+                problems.append(pgettext("komfortkasse", "Shop %(shop)s: %(problem)s") % names)
             else:
                 self.stdout.write(_("Shop %s: the API key is right.") % each.alias)
         if problems:
@@ -70,17 +78,19 @@ class Command(BaseCommand):
 
 
 def _problem_of(shop: Shop) -> str:
-    """Return what is wrong and what to write instead, or an empty string."""
+    """What is wrong and what to write instead, or an empty string."""
     try:
         client = Client(api_key=api_key_of(shop), api_url=shop.api_url, deadline=shop.deadline)
         client.remove_order(f"komfortkasse_django-ping-{uuid4()}")
     except OrderNotFound:
         return ""
     except KomfortkasseError as error:
-        return f"{error}. {_ADVICE[error.code] % {'url': DEFAULT_API_URL}}"
+        advice = next(str(advice) for kind, advice in _ADVICE if isinstance(error, kind))
+        return f"{error}. {advice % {'url': DEFAULT_API_URL}}"
     except (TypeError, ValueError) as error:
         # The checks do not look at the key of a shop that is switched off.
         return str(error)
-    return _(
+    advice = _(
         'This is not Komfortkasse: it knows an order that cannot exist. Write API_URL as "%(url)s".'
-    ) % {"url": DEFAULT_API_URL}
+    )
+    return advice % {"url": DEFAULT_API_URL}

@@ -10,7 +10,7 @@ from django.core.management.base import CommandError
 from django.db import router
 from django.db.models import Max
 from django.utils import timezone
-from django.utils.translation import gettext as _
+from django.utils.translation import npgettext
 
 from komfortkasse_django import orders
 from komfortkasse_django.conf import shops
@@ -55,33 +55,52 @@ class Command(MirrorCommand):
         except OverflowError as error:
             raise CommandError(f"--older-than {older_than}: no date is so long ago") from error
         mirror = RemovedOrder.objects.using(database or router.db_for_write(RemovedOrder))
-        chunks = _prunable(mirror.finished().filter(finished_at__lt=before))
+        rows = mirror.finished().filter(finished_at__lt=before)
         if dry_run:
-            count = sum(chunk.count() for chunk in chunks)
-            self.stdout.write(_("Finished removals that would be deleted: %d") % count)
+            count = sum(chunk.count() for chunk in _prunable(rows))
+            text = npgettext(
+                "komfortkasse",
+                "Would delete %(count)d finished removal.",
+                "Would delete %(count)d finished removals.",
+                count,
+            )
+            self.stdout.write(text % {"count": count})
             return
-        count = sum(chunk.delete()[0] for chunk in chunks)
-        if verbosity > 0:
-            self.stdout.write(_("Finished removals that were deleted: %d") % count)
+        count = 0
+        try:
+            for chunk in _prunable(rows):
+                _total, by_model = chunk.delete()
+                count += by_model.get(RemovedOrder._meta.label, 0)
+        finally:
+            text = npgettext(
+                "komfortkasse",
+                "Deleted %(count)d finished removal.",
+                "Deleted %(count)d finished removals.",
+                count,
+            )
+            if verbosity > 0:
+                self.stdout.write(text % {"count": count})
 
 
 def _prunable(rows: RemovedOrderQuerySet) -> Iterator[RemovedOrderQuerySet]:
-    """Yield those of ``rows`` that can be deleted, for one short transaction each."""
+    """Those of ``rows`` that can be deleted, for one short transaction each."""
     by_key = RemovedOrder.objects.using(rows.db).order_by("pk").values_list("pk", flat=True)
     done = 0
-    started = time.monotonic()
-    # By primary key: to look for the next finished rows could take a scan each.
-    while keys := list(by_key.filter(pk__gt=done)[:_CHUNK]):
+    while True:
+        started = time.monotonic()
+        # A walk along the primary key: to look for the next finished rows could take a scan each.
+        keys = list(by_key.filter(pk__gt=done)[:_CHUNK])
+        if not keys:
+            return
         chunk = rows.filter(pk__gt=done, pk__lte=keys[-1])
         yield chunk.exclude(pk__in=_needed(chunk))
         done = keys[-1]
         # Leave the database to others for as long, or SQLite's one writer would always be this.
         time.sleep(time.monotonic() - started)
-        started = time.monotonic()
 
 
 def _needed(rows: RemovedOrderQuerySet) -> set[int]:
-    """Return the last row of each order that is still in the shop.
+    """The last row of each order that is still in the shop.
 
     Without it, komfortkasse_reconcile would take the order for one that was never removed.
     """

@@ -11,10 +11,9 @@ from komfortkasse_django import orders, reconciliation
 from komfortkasse_django.conf import Shop, enabled_shops, shops
 from komfortkasse_django.management.arguments import add_database, add_shop
 from komfortkasse_django.management.base import MirrorCommand, missing_in
-from komfortkasse_django.management.numbers import name_first
 from komfortkasse_django.management.progress import progress
 from komfortkasse_django.models import RemovedOrder
-from komfortkasse_django.reconciliation import Findings, NotReconcilableError
+from komfortkasse_django.reconciliation import Findings, NotReconcilableError, Numbers
 
 
 class Command(MirrorCommand):
@@ -84,9 +83,13 @@ def _describe(shop: Shop, findings: Findings) -> list[str]:
     alive_again = _("Alive again, but removed at Komfortkasse: %(count)d (%(numbers)s)")
     for text, found in ((missing, findings.missing), (alive_again, findings.alive_again)):
         if found.count:
-            numbers = name_first(found.first, found.count)
-            lines.append(text % {"count": found.count, "numbers": numbers})
+            lines.append(text % {"count": found.count, "numbers": _name(found)})
     return lines
+
+
+def _name(numbers: Numbers) -> str:
+    is_all = numbers.count == len(numbers.first)
+    return ", ".join([*numbers.first, *([] if is_all else ["..."])])
 
 
 def _describe_problem(shop: Shop, error: Exception) -> str:

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from django.core.management.base import CommandError
 from django.db import router, transaction
 from django.utils.translation import gettext as _
-from django.utils.translation import pgettext
+from django.utils.translation import npgettext, pgettext
 
 from komfortkasse_django import orders, removals
 from komfortkasse_django.conf import Shop, shops, shops_named
 from komfortkasse_django.management.arguments import add_shop
 from komfortkasse_django.management.base import MirrorCommand
-from komfortkasse_django.management.numbers import STANDARD_INPUT, name_first, read_numbers
+from komfortkasse_django.management.numbers import STANDARD_INPUT, read_numbers
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.queue import pushing
 from komfortkasse_django.reports.status import read_pauses
@@ -24,7 +24,7 @@ State = RemovedOrder.State
 
 LOOKED_UP = 1000
 """How many numbers are looked up by one query."""
-_NAMED = 10  # orders that are named
+_NAMED = 10  # orders that are named; the others are counted
 
 
 class Command(MirrorCommand):
@@ -69,26 +69,29 @@ class Command(MirrorCommand):
         wanted = _wanted(numbers, from_file, theirs)
         alive = sorted(_in_shop(theirs, wanted))
         if alive:
-            text = pgettext("komfortkasse", "Alive in the shop: %(count)d (%(numbers)s)")
-            named = name_first(alive[:_NAMED], len(alive))
-            self.stdout.write(text % {"count": len(alive), "numbers": named})
+            self.stdout.write(_name(alive))
         if dry_run:
-            text = _("Orders that would be removed from Komfortkasse: %d")
-            self.stdout.write(text % len(wanted))
-            return
-        if alive and interactive:
-            _ask()
-        self._remove(theirs, wanted)
+            text = npgettext(
+                "komfortkasse",
+                "Would remove %(count)d order from Komfortkasse.",
+                "Would remove %(count)d orders from Komfortkasse.",
+                len(wanted),
+            )
+            self.stdout.write(text % {"count": len(wanted)})
+        else:
+            if alive and interactive:
+                _ask()
+            self._remove(theirs, wanted)
 
     def _remove(self, shop: Shop, wanted: list[str]) -> None:
         using = router.db_for_write(RemovedOrder)
-        # All or none, also if only reading them again fails.
+        # All or none, also where only reading them again fails.
         with transaction.atomic(using):
             rows = removals.remove(
                 wanted, shop=shop.alias, requested_via=RemovedOrder.RequestedVia.COMMAND
             )
         ids = [row.pk for row in rows]
-        # Recording them has sent what REQUEST_BUDGET allows. Nobody waits for a page here.
+        # Recording them has delivered what REQUEST_BUDGET allows. Nobody waits for a page here.
         pushing.push(using=using, shop=shop.alias, ids=ids)
         mirror = RemovedOrder.objects.using(using).in_bulk(ids).values()
         states = Counter(row.state for row in mirror if row.state != State.PENDING)
@@ -97,12 +100,14 @@ class Command(MirrorCommand):
         for row in mirror:
             if row.last_error:
                 self.stderr.write(f"{row.order_number}: {row.last_error}")
-        if waiting.reasons() or states[State.FAILED]:
+        if waiting.reasons():
             raise CommandError(
-                _(
-                    "Not all of them are removed. komfortkasse_push sends what is pending, but not"
-                    " what failed."
-                )
+                _("Not all of them are removed; komfortkasse_push sends what is left.")
+            )
+        if states[State.FAILED]:
+            # Those it does not send.
+            raise CommandError(
+                _("Not all of them are removed: Komfortkasse refused some for good.")
             )
 
 
@@ -119,7 +124,7 @@ def _shop(alias: str | None) -> Shop:
 
 
 def _wanted(numbers: list[str], from_file: str | None, shop: Shop) -> list[str]:
-    """Return the numbers that were given, each once."""
+    """The numbers that were given, each once."""
     if numbers == [STANDARD_INPUT] and from_file is None:
         numbers, from_file = [], STANDARD_INPUT
     if STANDARD_INPUT in numbers:
@@ -137,10 +142,7 @@ def _wanted(numbers: list[str], from_file: str | None, shop: Shop) -> list[str]:
 
 
 def _in_shop(shop: Shop, numbers: Sequence[str]) -> set[str]:
-    """Return the order numbers among ``numbers`` that living orders have, as the shop writes them.
-
-    Raises ``CommandError`` if the shop's own code or its database fails.
-    """
+    """The order numbers among ``numbers`` that orders in the shop have, as the shop writes them."""
     using = orders.database_of(shop, mirror_at=router.db_for_write(RemovedOrder))
     parts = (numbers[at : at + LOOKED_UP] for at in range(0, len(numbers), LOOKED_UP))
     try:
@@ -150,6 +152,18 @@ def _in_shop(shop: Shop, numbers: Sequence[str]) -> set[str]:
             _("Nothing was recorded. Which of the orders are alive in the shop is unknown: %s")
             % repr(error)
         ) from error
+
+
+def _name(alive: list[str]) -> str:
+    named, rest = ", ".join(alive[:_NAMED]), len(alive[_NAMED:])
+    if not rest:
+        return pgettext("komfortkasse", "Alive in the shop: %(orders)s") % {"orders": named}
+    return npgettext(
+        "komfortkasse",
+        "Alive in the shop: %(orders)s and %(count)d more",
+        "Alive in the shop: %(orders)s and %(count)d more",
+        rest,
+    ) % {"orders": named, "count": rest}
 
 
 def _ask() -> None:
