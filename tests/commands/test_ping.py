@@ -51,7 +51,7 @@ def test_asks_for_another_number_each_time(komfortkasse, ping):
         (error(404, "Not Found"), "API gives (HTTP 404: Not Found).", RIGHT_URL),
         (error(405, "No"), "API gives (HTTP 405: No).", RIGHT_URL),
         ((200, {}, "<html>"), "does not confirm the removal", RIGHT_URL),
-        ((302, {"Location": "https://login.test/"}, ""), "to https://login.test", RIGHT_URL),
+        ((302, {"Location": "https://login.test/"}, ""), "was redirected", RIGHT_URL),
         (error(503, "No"), "temporarily unavailable (HTTP 503: No).", "later"),
         (error(429, "No"), "temporarily unavailable (HTTP 429: No).", "later"),
         (requests.ConnectionError(), "No connection to Komfortkasse.", "proxy"),

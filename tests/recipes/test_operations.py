@@ -269,7 +269,7 @@ def test_reconciling(project):
 
     written = project.sh(f"cd / && {command.replace('/srv/shop', str(project.path))}")
 
-    assert "1 removal was never recorded, so 1 call to Komfortkasse: 2\n" in written
+    assert "Never recorded, one call to Komfortkasse for each: 1 (2)\n" in written
     project.sh("python manage.py komfortkasse_push")
     project.assert_removed("2")
 
