@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polib
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -59,3 +60,17 @@ def test_explains_every_variable_of_the_settings():
     names = {line.lstrip("#").partition("=")[0] for line in explained.splitlines() if "=" in line}
 
     assert names == set(re.findall(r'env\.\w+\(\s*"(\w+)"', settings))
+
+
+def test_is_german_in_german():
+    """The catalogue has the texts of the code, no others, and is compiled."""
+    code = "".join(path.read_text() for path in EXAMPLE_PROJECT.rglob("*.py"))
+    messages = EXAMPLE_PROJECT / "locale" / "de" / "LC_MESSAGES"
+    catalogue = polib.pofile(str(messages / "django.po"))
+    compiled = polib.mofile(str(messages / "django.mo"))
+
+    german = {entry.msgid: entry.msgstr for entry in catalogue if not entry.obsolete}
+
+    assert german.keys() == set(re.findall(r'\b_\("([^"]+)"\)', code))
+    assert all(german.values())
+    assert german == {entry.msgid: entry.msgstr for entry in compiled}

@@ -77,6 +77,7 @@ STATIC_URL = "static/"
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("de", _("German"))]
+LOCALE_PATHS = [BASE_DIR / "locale"]
 TIME_ZONE = "Europe/Berlin"
 
 KOMFORTKASSE = {
@@ -85,6 +86,7 @@ KOMFORTKASSE = {
         "API_URL": env.str("KOMFORTKASSE_API_URL", default="http://127.0.0.1:8000/sandbox/api/v2"),
         "ORDER_MODEL": "shop.Order",
         "ORDER_FILTER": "shop.komfortkasse.is_managed",
+        "ORDER_GONE": {"cancelled_at__isnull": False},
         "REQUEST_BUDGET": env.float("KOMFORTKASSE_REQUEST_BUDGET", default=3),
     },
 }

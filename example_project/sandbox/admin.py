@@ -5,7 +5,7 @@ from sandbox.models import Outage, SandboxOrder
 
 @admin.register(SandboxOrder)
 class SandboxOrderAdmin(admin.ModelAdmin):
-    list_display = ("number", "removed_at")
+    list_display = ("number", "removed_at", "trouble")
     search_fields = ("number",)
 
 

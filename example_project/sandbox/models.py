@@ -18,12 +18,17 @@ INCLUDES = {
 class SandboxOrder(models.Model):
     """An order as Komfortkasse knows it."""
 
+    class Trouble(models.TextChoices):
+        REFUSED = "refused", _("Komfortkasse refuses to remove it (HTTP 400)")
+        BROKEN = "broken", _("Komfortkasse breaks down when it removes it (HTTP 500)")
+
     number = models.CharField(_("order number"), max_length=255, unique=True)
     attributes = models.JSONField(
         _("attributes"),
         default=dict,
         help_text=_("As in the API's answers, without the order number."),
     )
+    trouble = models.CharField(_("trouble"), max_length=20, choices=Trouble.choices, blank=True)
     removed_at = models.DateTimeField(_("removed at"), null=True, blank=True)
 
     class Meta:

@@ -75,6 +75,16 @@ class RemoveOrderTests(TestCase):
     def test_unknown_order(self) -> None:
         self.assert_error(self.remove("1001"), 404, "Order not found")
 
+    def test_order_that_is_in_trouble(self) -> None:
+        for trouble, status, message in (
+            (SandboxOrder.Trouble.REFUSED, 400, "Order is locked"),
+            (SandboxOrder.Trouble.BROKEN, 500, "Unexpected error"),
+        ):
+            with self.subTest(trouble):
+                SandboxOrder.objects.update(trouble=trouble)
+
+                self.assert_error(self.remove(), status, message)
+
     def test_includes_what_is_asked_for(self) -> None:
         for parameter, names in {
             "includePostings": {"postings", "hasBankDetailsForRefund"},

@@ -13,7 +13,15 @@ class OrderLineInline(admin.TabularInline):
 
 @admin.register(Order)
 class OrderAdmin(admin.ModelAdmin):
-    list_display = ("number", "customer", "campaign", "payment_method", "total", "created_at")
+    list_display = (
+        "number",
+        "customer",
+        "campaign",
+        "payment_method",
+        "total",
+        "created_at",
+        "cancelled_at",
+    )
     list_filter = ("payment_method", "campaign")
     search_fields = ("number", "customer__name")
     inlines = (OrderLineInline,)

@@ -2,11 +2,9 @@
 
 from typing import ClassVar
 
-from django.db import models, transaction
+from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-
-from komfortkasse_django.removals import remove
 
 
 class Customer(models.Model):
@@ -61,12 +59,9 @@ class Order(models.Model):
         return self.number
 
     def cancel(self) -> None:
-        """Cancel the order, which stays in the shop, and ask Komfortkasse to forget it."""
-        with transaction.atomic():
-            self.cancelled_at = timezone.now()
-            self.save(update_fields=["cancelled_at"])
-            # Django sends no signal for a cancellation. One transaction: both commit, or none does.
-            remove(self)
+        """Cancel the order, which stays in the shop. ``ORDER_GONE`` tells what that means."""
+        self.cancelled_at = timezone.now()
+        self.save(update_fields=["cancelled_at"])
 
 
 class OrderLine(models.Model):

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from decimal import Decimal
 from io import StringIO
 from typing import Any
@@ -6,6 +9,7 @@ from unittest import mock
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import LiveServerTestCase, TransactionTestCase, override_settings
 from django.urls import reverse
 
@@ -30,6 +34,22 @@ class DemoTests(LiveServerTestCase):
         override.enable()
         self.addCleanup(override.disable)
 
+    def watch(self) -> None:
+        """Run ``komfortkasse_push --watch`` until the test ends."""
+        environment = {
+            **os.environ,
+            "SQLITE_PATH": str(connection.settings_dict["NAME"]),
+            "KOMFORTKASSE_API_URL": settings.KOMFORTKASSE["default"]["API_URL"],
+            "KOMFORTKASSE_API_KEY": settings.SANDBOX_API_KEY,
+        }
+        watcher = subprocess.Popen(
+            [sys.executable, "manage.py", "komfortkasse_push", "--watch=0.2", "--verbosity=0"],
+            cwd=settings.BASE_DIR,
+            env=environment,
+        )
+        self.addCleanup(watcher.wait)
+        self.addCleanup(watcher.terminate)
+
     def fail_demo(self) -> str:
         try:
             call_command("demo", stdout=self.output)
@@ -38,15 +58,19 @@ class DemoTests(LiveServerTestCase):
         raise AssertionError(self.output.getvalue())
 
     def test_everything_is_as_expected(self) -> None:
+        self.watch()
         call_command("demo", stdout=self.output, skip_checks=False)
 
         output = self.output.getvalue()
-        assert "1002       delete         removed  DISAPPEARED     K1002A     54.00" in output
+        assert "1002       delete         removed     DISAPPEARED     K1002A     54.00" in output
         assert "needs a refund" in output
-        assert "1011       delete         unknown" in output
+        assert "1011       delete         unknown  " in output
+        for left_to_do in ("at a collection agency", "alive again", "overdue", "rejects"):
+            assert left_to_do in output
         assert "All rows are as expected" in output
 
     def test_a_wrong_row_is_shown(self) -> None:
+        self.watch()
         expected = [*demo.expected_mirror()[1:], ("9999", "delete")]
         with mock.patch.object(demo, "expected_mirror", return_value=expected):
             message = self.fail_demo()
@@ -55,6 +79,7 @@ class DemoTests(LiveServerTestCase):
         assert "-9999 | delete" in message
 
     def test_an_order_that_is_not_in_the_shop_is_shown(self) -> None:
+        self.watch()
         with mock.patch.object(demo, "LEFT_IN_THE_SHOP", {"9999", *demo.LEFT_IN_THE_SHOP}):
             message = self.fail_demo()
 
@@ -62,11 +87,18 @@ class DemoTests(LiveServerTestCase):
         assert "-9999" in message
 
     def test_an_order_that_komfortkasse_still_has_is_shown(self) -> None:
+        self.watch()
         with mock.patch.object(SandboxOrder, "as_json", remove_nothing):
             message = self.fail_demo()
 
         assert "--- The sandbox" in message
         assert "+1001" in message
+
+    def test_needs_a_watcher(self) -> None:
+        with mock.patch.object(demo, "PATIENCE", 1):
+            message = self.fail_demo()
+
+        assert "komfortkasse_push --watch" in message
 
     def test_needs_an_empty_shop(self) -> None:
         customer = Customer.objects.create(name="Max Mustermann")

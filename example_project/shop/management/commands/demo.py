@@ -3,9 +3,11 @@
 import difflib
 import socket
 import textwrap
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from urllib.parse import urlsplit
 
@@ -24,6 +26,7 @@ PREPAYMENT, INVOICE, PAYPAL = (
     Order.PaymentMethod.INVOICE,
     Order.PaymentMethod.PAYPAL,
 )
+REFUSED, BROKEN = SandboxOrder.Trouble.REFUSED, SandboxOrder.Trouble.BROKEN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,9 @@ class Placed:
     is_archived: bool = False
     paid: str = ""
     """What has been paid already; empty for nothing."""
+    is_at_agency: bool = False
+    trouble: str = ""
+    """Why Komfortkasse does not remove it; empty if it does."""
 
     @property
     def reference(self) -> str:
@@ -63,10 +69,32 @@ ORDERS = (
     Placed(number="1014", product="Kettle", total="79.00"),
     Placed(number="1015", product="Tea caddy", total="22.00"),
     Placed(number="1016", product="Cake stand", total="45.00", paid="20.00"),
+    Placed(number="1017", product="Samovar", total="119.00", is_at_agency=True),
+    Placed(number="1018", product="Egg cups", total="16.00", trouble=REFUSED),
+    Placed(number="1019", product="Honey", total="7.50"),
+    Placed(number="1020", product="Coffee pot", total="34.00", trouble=BROKEN),
+    Placed(number="1021", product="Trivet", total="13.00"),
 )
 NEVER_REGISTERED = {"1010", "1011"}
-LEFT_IN_THE_SHOP = {"1012", "1014", "1015", "1016"}
-LEFT_AT_KOMFORTKASSE = {"1012", "1015", "1016"}
+LEFT_IN_THE_SHOP = {"1012", "1014", "1015", "1016", "1019", "1021"}
+LEFT_AT_KOMFORTKASSE = {"1012", "1015", "1016", "1018", "1019", "1020"}
+EXPECTED_NOTES = {
+    "1002": "needs a refund",
+    "1017": "at a collection agency",
+    "1021": "alive again",
+}
+EXPECTED_OTHERWISE = {
+    "1011": ("unknown", "1", ""),
+    "1018": ("failed", "1", "Komfortkasse rejects the request (HTTP 400: Order is locked)"),
+    "1019": ("superseded", "2", ""),
+    "1020": (
+        "pending",
+        "1",
+        "overdue; Komfortkasse is temporarily unavailable (HTTP 500: Unexpected error)",
+    ),
+}
+PATIENCE = 60
+"""Seconds to wait for ``komfortkasse_push --watch``."""
 
 Row = tuple[str, ...]
 
@@ -90,8 +118,8 @@ class NoDeletionAfterAllError(Exception):
 class Command(BaseCommand):
     help = (
         "Place orders, delete them one by one, in bulk, by a cascade and during an outage, and"
-        " check the mirror and the sandbox. Needs an empty shop and a running server. Exits with 1"
-        " if anything is not as expected."
+        " check the mirror and the sandbox. Needs an empty shop, a running server, and"
+        " komfortkasse_push --watch beside it. Exits with 1 if anything is not as expected."
     )
 
     def handle(self, **options: object) -> None:
@@ -107,6 +135,7 @@ class Command(BaseCommand):
         self.delete_orders()
         self.survive_an_outage()
         self.cancel_an_order()
+        self.leave_something_to_do()
         self.stdout.write("\nThe mirror:\n\n")
         for line in table([HEADINGS, *mirror()]):
             self.stdout.write(f"  {line}".rstrip())
@@ -136,31 +165,74 @@ class Command(BaseCommand):
         self.tell("The deletion of order 1012 is rolled back: it stays, also there.", "1012")
 
     def survive_an_outage(self) -> None:
-        Outage.objects.create(calls_left=1)
-        Order.objects.get(number="1013").delete()
-        self.tell("Komfortkasse is out of order while order 1013 is deleted.", "1013")
+        Outage.objects.create(calls_left=2)
+        for number in ("1013", "1019"):
+            Order.objects.get(number=number).delete()
+        self.tell("Two orders are deleted while Komfortkasse is out of order.", "1013", "1019")
+        place_again("1019")
         RemovedOrder.objects.pending().update(next_attempt_at=timezone.now())
-        call_command("komfortkasse_push", verbosity=0)
+        self.wait_for("1013", RemovedOrder.State.REMOVED)
+        self.wait_for("1019", RemovedOrder.State.SUPERSEDED)
         self.tell(
-            "Komfortkasse is back, and komfortkasse_push is run. It would wait for up to a minute"
-            " before it tries again; so as not to, the demo has set next_attempt_at to now.",
+            "Meanwhile a new order got the number 1019, so that removal is superseded. Komfortkasse"
+            " is back, and komfortkasse_push --watch has tried again. It would wait for up to a"
+            " minute; so as not to, the demo has set next_attempt_at to now.",
             "1013",
+            "1019",
         )
 
     def cancel_an_order(self) -> None:
         Order.objects.get(number="1014").cancel()
-        self.tell("Order 1014 is not deleted but cancelled: the shop calls remove().", "1014")
+        self.tell("Order 1014 is not deleted but cancelled, which ORDER_GONE names.", "1014")
+
+    def leave_something_to_do(self) -> None:
+        Order.objects.get(number="1017").delete()
+        self.tell(
+            "Order 1017 is deleted, but a collection agency is at work: somebody has to call it"
+            " off.",
+            "1017",
+        )
+        Order.objects.get(number="1018").delete()
+        self.tell("Order 1018 is deleted, but Komfortkasse refuses to remove it.", "1018")
+        Order.objects.get(number="1020").delete()
+        self.wait_for_outcome("1020")
+        now = timezone.now()
+        RemovedOrder.objects.filter(order_number="1020").update(
+            created_at=now - timedelta(hours=2), next_attempt_at=now + timedelta(minutes=40)
+        )
+        self.tell(
+            "Komfortkasse breaks down at order 1020 each time, so its removal is overdue. So that"
+            " you see that now, the demo has set the clock of this row back by two hours.",
+            "1020",
+        )
+        Order.objects.get(number="1021").delete()
+        self.wait_for("1021", RemovedOrder.State.REMOVED)
+        place_again("1021")
+        call_command("komfortkasse_reconcile", verbosity=0)
+        self.tell(
+            "Order 1021 was deleted by mistake and is in the shop again. Komfortkasse cannot know:"
+            " komfortkasse_reconcile has found it.",
+            "1021",
+        )
 
     def tell(self, what: str, *numbers: str) -> None:
         """Print what was done, and what the mirror says about the orders now."""
         self.steps += 1
         self.stdout.write(textwrap.fill(f"{self.steps:2}. {what}", subsequent_indent="    "))
         for number in numbers:
-            row = RemovedOrder.objects.filter(order_number=number).first()
-            answer = (
-                f"{row.state} {row.payment_status}{row.last_error}" if row else "not in the mirror"
-            )
-            self.stdout.write(f"      {number}: {answer.strip()}")
+            row = self.wait_for_outcome(number)
+            answer = f"{row.state} {row.payment_status} {note(row)}" if row else "not in the mirror"
+            self.stdout.write(f"      {number}: {' '.join(answer.split())}")
+
+    def wait_for_outcome(self, number: str) -> RemovedOrder | None:
+        """Return the row as soon as it was tried. komfortkasse_push --watch may be the first."""
+        rows = RemovedOrder.objects.filter(order_number=number)
+        if rows.exists():
+            wait_until(rows.exclude(state=RemovedOrder.State.PENDING, last_error="").exists, number)
+        return rows.first()
+
+    def wait_for(self, number: str, state: str) -> None:
+        wait_until(RemovedOrder.objects.filter(order_number=number, state=state).exists, number)
 
     def compare(self) -> None:
         """Compare with the expected rows. Raises ``CommandError`` if anything differs."""
@@ -210,6 +282,23 @@ def require_server(api_url: str) -> None:
         ) from error
 
 
+def wait_until(is_so: Callable[[], bool], number: str) -> None:
+    """Raise ``CommandError`` if it is not so in time."""
+    for _ in range(PATIENCE * 10):
+        if is_so():
+            return
+        time.sleep(0.1)
+    raise CommandError(
+        f"Nothing happens to the removal of order {number}. Run manage.py komfortkasse_push"
+        " --watch 1 at the same time."
+    )
+
+
+def place_again(number: str) -> None:
+    """Create an order that was deleted once more. Komfortkasse still has what it had."""
+    place(next(placed for placed in ORDERS if placed.number == number))
+
+
 def place(placed: Placed) -> None:
     """Create the order in the shop, and at Komfortkasse if it is known there."""
     customer, _ = Customer.objects.get_or_create(
@@ -229,7 +318,8 @@ def place(placed: Placed) -> None:
     )
     OrderLine.objects.create(order=order, product=placed.product, price=Decimal(placed.total))
     if placed.number not in NEVER_REGISTERED:
-        SandboxOrder.objects.create(number=placed.number, attributes=attributes(placed, order))
+        known = {"attributes": attributes(placed, order), "trouble": placed.trouble}
+        SandboxOrder.objects.get_or_create(number=placed.number, defaults=known)
 
 
 def attributes(placed: Placed, order: Order) -> dict[str, object]:
@@ -253,6 +343,13 @@ def attributes(placed: Placed, order: Order) -> dict[str, object]:
         known["paymentStatus"] = "PAID" if placed.paid == placed.total else "PAID_PARTIAL"
         known["amountPaid"] = float(placed.paid)
         known["postings"] = [posting]
+    if placed.is_at_agency:
+        known["paymentStatus"] = "COLLECTION"
+        known["dunningLevel"] = 3
+        known["collectionPartner"] = "Muster Inkasso GmbH"
+        known["collectionFile"] = "MI-4711"
+        known["collectionStatus"] = "Letter sent"
+        known["collectionHistory"] = [{"description": "Handed over"}]
     return known
 
 
@@ -268,10 +365,22 @@ def mirror() -> list[Row]:
             "" if row.amount is None else str(row.amount),
             "" if row.amount_paid is None else str(row.amount_paid),
             str(row.attempts),
-            "needs a refund" if row.amount_paid else row.last_error,
+            note(row),
         )
         for row in RemovedOrder.objects.order_by("order_number", "pk")
     ]
+
+
+def note(row: RemovedOrder) -> str:
+    """What is left to do, or why the order is not removed."""
+    notes = {
+        "needs a refund": row.has_money,
+        "at a collection agency": row.is_at_agency,
+        "alive again": row.alive_again_at is not None,
+        "overdue": RemovedOrder.objects.overdue().filter(pk=row.pk).exists(),
+        row.last_error: True,
+    }
+    return "; ".join(text for text, is_so in notes.items() if text and is_so)
 
 
 def expected_mirror() -> list[Row]:
@@ -279,14 +388,15 @@ def expected_mirror() -> list[Row]:
     rows: list[Row] = []
     for placed in ORDERS:
         number = placed.number
-        if number == "1011":
-            rows.append((number, "delete", "unknown", "", "", "", "", "1", ""))
+        if number in EXPECTED_OTHERWISE:
+            state, attempts, text = EXPECTED_OTHERWISE[number]
+            rows.append((number, "delete", state, "", "", "", "", attempts, text))
         elif number not in {"1010", "1012", "1015", "1016"}:
-            via = "code" if number == "1014" else "delete"
+            via = "gone" if number == "1014" else "delete"
             attempts = "2" if number == "1013" else "1"
-            note = "needs a refund" if placed.paid else ""
+            text = EXPECTED_NOTES.get(number, "")
             known = ("DISAPPEARED", placed.reference, placed.total, placed.paid)
-            rows.append((number, via, "removed", *known, attempts, note))
+            rows.append((number, via, "removed", *known, attempts, text))
     return sorted(rows)
 
 
