@@ -428,6 +428,22 @@ class RemovedOrder(models.Model):
         return bool(is_named) or self.payment_status == IN_COLLECTION
 
     @property
+    def needs_refund(self) -> bool:
+        """Whether money is still to be refunded, as for ``RemovedOrder.objects.to_refund()``."""
+        return self.has_money and self.settled_at is None
+
+    @property
+    def needs_calling_off(self) -> bool:
+        """Whether an agency is to be called off, as for ``RemovedOrder.objects.at_agency()``."""
+        return self.is_at_agency and self.settled_at is None
+
+    @property
+    def is_alive_again(self) -> bool:
+        """Whether the order is alive, as for ``RemovedOrder.objects.alive_again()``."""
+        since, settled = self.alive_again_at, self.settled_at
+        return since is not None and (settled is None or settled < since)
+
+    @property
     def is_finished(self) -> bool:
         """Whether nothing is left to do, as for ``RemovedOrder.objects.finished()``."""
         is_sent = self.state in self.FINISHED and self.next_attempt_at is None

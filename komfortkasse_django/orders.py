@@ -150,6 +150,11 @@ def existing(shop: Shop, numbers: Iterable[str], *, using: str) -> set[str] | No
     return None if found is None else {str(clean_number(value)) for value in found.values()}
 
 
+def keys_of(shop: Shop, number: str, *, using: str) -> set[object]:
+    """Primary keys of the shop's orders in the table with ``number``; none if none can be found."""
+    return accepted(shop, _find(shop, [number], using) or {}, using=using)
+
+
 def living(shop: Shop, keys: Iterable[object], *, using: str) -> set[object]:
     """Return the primary keys, out of ``keys``, of orders of this shop that are alive."""
     keys = set(keys)

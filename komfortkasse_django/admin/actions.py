@@ -13,34 +13,42 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import router, transaction
 from django.db.models import Model
 from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from komfortkasse_django import removals
-from komfortkasse_django.admin.confirmation import Selection
+from komfortkasse_django.admin.confirmation import Selection, known_removals
 from komfortkasse_django.conf import enabled_shops
+from komfortkasse_django.database import mirror_database
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
 from komfortkasse_django.queue.delivery import deliver_on_commit
 from komfortkasse_django.reports.status import read_pauses
-from komfortkasse_django.reports.wording import Waiting, summarize
+from komfortkasse_django.reports.wording import Waiting, summarize, to_settle_in_words
 
 State = RemovedOrder.State
 
 
 def remove_orders(request: HttpRequest, selection: Selection) -> None:
     """Have the selected orders removed, and tell what became of them."""
+    started = timezone.now()
+    entries = list(dict.fromkeys(selection.entries))
 
-    def record() -> list[int]:
-        return removals.record(
-            selection.entries,
-            requested_via=RemovedOrder.RequestedVia.ADMIN,
-            using=selection.using,
+    def record() -> None:
+        removals.record(
+            entries, requested_via=RemovedOrder.RequestedVia.ADMIN, using=selection.using
         )
+
+    def read() -> list[RemovedOrder]:
+        known = known_removals(entries, using=selection.using).values()
+        return [rows[-1] for rows in known if rows[-1].created_at >= started]
 
     _carry_out(
         request,
         record,
-        count=len(selection.entries),
+        read,
+        expected=len(entries),
         logged=[order for order, _entries in selection.orders],
         message=_("Asked Komfortkasse to remove it."),
         using=selection.using,
@@ -52,7 +60,7 @@ def retry_removals(request: HttpRequest, selected: RemovedOrderQuerySet) -> None
     using = router.db_for_write(RemovedOrder)
     rows = list(selected.using(using).retriable())
 
-    def record() -> list[int]:
+    def record() -> None:
         selected.using(using).retry()
         keys: dict[str, list[int]] = defaultdict(list)
         aliases = {shop.alias for shop in enabled_shops()}
@@ -60,12 +68,16 @@ def retry_removals(request: HttpRequest, selected: RemovedOrderQuerySet) -> None
             if row.shop in aliases:
                 keys[row.shop].append(row.pk)
         deliver_on_commit(keys, using=using)
-        return [row.pk for row in rows]
+
+    def read() -> list[RemovedOrder]:
+        keys = [row.pk for row in rows]
+        return list(RemovedOrder.objects.using(using).in_bulk(keys).values())
 
     _carry_out(
         request,
         record,
-        count=len(rows),
+        read,
+        expected=0,
         logged=rows,
         message=_("Tried again to remove it."),
         using=using,
@@ -74,41 +86,47 @@ def retry_removals(request: HttpRequest, selected: RemovedOrderQuerySet) -> None
 
 def _carry_out(
     request: HttpRequest,
-    record: Callable[[], list[int]],
+    record: Callable[[], None],
+    read: Callable[[], list[RemovedOrder]],
     *,
-    count: int,
+    expected: int,
     logged: Sequence[Model],
     message: str,
     using: str,
 ) -> None:
-    """Record ``count`` removals in the database ``using``; ``record`` returns their keys."""
+    """Record removals in the database ``using``, and tell what became of them.
+
+    ``read`` returns their rows, of which at least ``expected`` must be there.
+    """
 
     def tell() -> None:
-        _tell(request, ids, count, using)
+        rows = read()
+        missing = max(0, expected - len(rows))
+        _tell(request, rows, missing=missing, using=mirror_database(using))
 
     with transaction.atomic(using):
-        ids = record()
+        record()
         LogEntry.objects.log_actions(cast("int", request.user.pk), logged, CHANGE, message)
         # After the delivery, which waits for the commit as well.
         transaction.on_commit(tell, using=using, robust=True)
 
 
-def _tell(request: HttpRequest, ids: Sequence[int], count: int, using: str) -> None:
-    if len(ids) < count:  # a router keeps the mirror on another database
-        text = ngettext(
-            "Komfortkasse: %(count)d removal is recorded.",
-            "Komfortkasse: %(count)d removals are recorded.",
-            count,
-        )
-        messages.success(request, text % {"count": count})
-        return
-    rows = RemovedOrder.objects.using(using).in_bulk(ids).values()
+def _tell(request: HttpRequest, rows: Sequence[RemovedOrder], *, missing: int, using: str) -> None:
     states = Counter(row.state for row in rows if row.state != State.PENDING)
     waiting = Waiting(row for row in rows if row.state == State.PENDING)
-    level = messages.SUCCESS
-    if waiting.reasons():
-        level = messages.WARNING
-    if states[State.FAILED]:
+    sentences = to_settle_in_words(rows)
+    level = messages.WARNING if waiting.reasons() or sentences else messages.SUCCESS
+    if rows or not missing:
+        summary = summarize(states, waiting, read_pauses(using))
+        sentences.insert(0, _("Komfortkasse: %(summary)s.") % {"summary": summary})
+    if missing:  # a router keeps the mirror on another database, which failed
+        text = ngettext(
+            "%(count)d removal could not be recorded. Please tell the people who run the website.",
+            "%(count)d removals could not be recorded. Please tell the people who run the website.",
+            missing,
+        )
+        sentences.append(text % {"count": missing})
+    if missing or states[State.FAILED]:
         level = messages.ERROR
-    summary = summarize(states, waiting, read_pauses(using))
-    messages.add_message(request, level, _("Komfortkasse: %(summary)s.") % {"summary": summary})
+    # Isolated: it may stand, untranslated, on a page that is read from right to left.
+    messages.add_message(request, level, format_html("<bdi>{}</bdi>", " ".join(sentences)))

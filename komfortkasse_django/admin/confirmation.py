@@ -7,21 +7,23 @@ back removes anything, so nobody removes an order that was not on the page.
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from django.db.models import Model
 from django.utils.functional import Promise
-from django.utils.html import format_html
+from django.utils.translation import gettext, ngettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 
-from komfortkasse_django.admin.markup import badge, received, time_from_now
+from komfortkasse_django.admin.markup import describe_briefly
 from komfortkasse_django.conf import Shop, enabled_shops
 from komfortkasse_django.database import mirror_database
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.orders import distinct, number_of
 from komfortkasse_django.removals import Entry
+from komfortkasse_django.reports.wording import to_settle_in_words
+
+State = RemovedOrder.State
 
 NO_NUMBER = pgettext_lazy("komfortkasse", "no order number")
 BAD_NUMBER = _("an order number that cannot be sent to Komfortkasse")
@@ -30,6 +32,7 @@ NOT_ALLOWED = _("you may not see it")
 
 _NAMED = 100  # orders that the page names: as many as a page of the admin's list
 _NAMED_LEFT_OUT = 20
+_AT_ONCE = 500  # order numbers in one query
 
 
 def shops_of(model: type[Model]) -> list[Shop]:
@@ -59,11 +62,27 @@ class Selection:
         asked = sorted((str(order.pk), entries) for order, entries in self.orders)
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
-    def latest_removals(self, entries: Iterable[Entry]) -> dict[Entry, RemovedOrder]:
-        """What the mirror knows last of each of ``entries``."""
-        rows = RemovedOrder.objects.using(mirror_database(self.using)).order_by("pk")
-        numbers = {number for _alias, number in entries}
-        return {(row.shop, row.order_number): row for row in rows.filter(order_number__in=numbers)}
+
+def known_removals(entries: Sequence[Entry], *, using: str) -> dict[Entry, list[RemovedOrder]]:
+    """What the mirror knows of each of ``entries``, of orders in the database ``using``.
+
+    Where it knows something: the last removal, the last one that Komfortkasse confirmed, and those
+    that are to be settled. They are in the order in which they were asked for.
+    """
+    rows: dict[Entry, list[RemovedOrder]] = {entry: [] for entry in entries}
+    mirror = RemovedOrder.objects.using(mirror_database(using)).order_by("pk")
+    for start in range(0, len(entries), _AT_ONCE):
+        numbers = {number for _alias, number in entries[start : start + _AT_ONCE]}
+        for row in mirror.filter(order_number__in=numbers):
+            if (entry := (row.shop, row.order_number)) in rows:
+                rows[entry].append(row)
+    return {entry: _worth_telling(its_rows) for entry, its_rows in rows.items() if its_rows}
+
+
+def _worth_telling(rows: list[RemovedOrder]) -> list[RemovedOrder]:
+    removed = [row for row in rows if row.state == State.REMOVED]
+    latest = {rows[-1].pk, *(row.pk for row in removed[-1:])}
+    return [row for row in rows if row.pk in latest or row.is_unsettled]
 
 
 def examine(
@@ -108,17 +127,22 @@ def describe(
 ) -> dict[str, object]:
     """What the page says of the selected orders, for its template."""
     named = selection.orders[:_NAMED]
-    known = selection.latest_removals([entry for _order, entries in named for entry in entries])
+    known = known_removals(selection.entries, using=selection.using)
     return {
         "count": len(selection.orders),
+        "warnings": _warnings(selection, known),
         "more": len(selection.orders) - len(named),
         "has_several_shops": len(shops) > 1,
         "named": [
             {
-                "order": _name(order),
+                "order": name_of(order),
                 "url": url_of(order),
                 "removals": [
-                    (alias, number, _describe_known(known.get((alias, number))))
+                    (
+                        alias,
+                        number,
+                        [describe_briefly(row) for row in known.get((alias, number), ())],
+                    )
                     for alias, number in entries
                 ],
             }
@@ -128,7 +152,7 @@ def describe(
             (
                 reason,
                 len(orders),
-                [_name(order) for order in orders[:_NAMED_LEFT_OUT]],
+                [name_of(order) for order in orders[:_NAMED_LEFT_OUT]],
                 len(orders) - _NAMED_LEFT_OUT,
             )
             for reason, orders in selection.left_out.items()
@@ -136,14 +160,24 @@ def describe(
     }
 
 
-def _name(order: Model) -> str:
+def name_of(order: Model) -> str:
     """What the shop calls the order; some shops return nothing for one that has no number."""
     return str(order).strip() or f"{order._meta.verbose_name} {order.pk}"
 
 
-def _describe_known(row: RemovedOrder | None) -> str:
-    """What the mirror knows of an order, in short."""
-    if row is None:
-        return ""
-    when = time_from_now(row.finished_at or row.created_at)
-    return format_html("{} {} {}", badge(row.state), when, received(row))
+def _warnings(selection: Selection, known: Mapping[Entry, list[RemovedOrder]]) -> list[str]:
+    """What people should know before they remove the selected orders."""
+    rows = [row for its_rows in known.values() for row in its_rows]
+    removed = {(row.shop, row.order_number) for row in rows if row.state == State.REMOVED}
+    count = sum(not removed.isdisjoint(entries) for _order, entries in selection.orders)
+    if not count:
+        return []
+    if len(selection.orders) == 1:
+        text = gettext("Komfortkasse has removed this order before.")
+    else:
+        text = ngettext(
+            "Komfortkasse has removed %(count)d of these orders before.",
+            "Komfortkasse has removed %(count)d of these orders before.",
+            count,
+        ) % {"count": count}
+    return [text, *to_settle_in_words(rows)]

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import pgettext
 
@@ -45,3 +45,31 @@ def exact_and_from_now(when: datetime) -> SafeString:
     return format_html(
         '<time datetime="{}">{}</time> ({})', when.isoformat(), exact_time(when), from_now(when)
     )
+
+
+def describe_briefly(row: RemovedOrder) -> SafeString:
+    """A removal in one line: its state, since when, and what is to be settled."""
+    when = time_from_now(row.finished_at or row.created_at)
+    return format_html("{} {} {}", badge(row.state), when, _to_settle(row))
+
+
+def describe_exactly(row: RemovedOrder) -> SafeString:
+    """The same with the exact time."""
+    when = exact_and_from_now(row.finished_at or row.created_at)
+    return format_html("{} {} {}", badge(row.state), when, _to_settle(row))
+
+
+def _to_settle(row: RemovedOrder) -> SafeString:
+    """What is to be settled about a removal, in short."""
+    cases = []
+    if row.needs_refund:
+        cases.append(received(row))
+    if row.needs_calling_off:
+        text = pgettext("komfortkasse", "at a collection agency")
+        cases.append(format_html("<strong>{}</strong>", text))
+    if row.is_alive_again:
+        text = pgettext("komfortkasse", "alive again")
+        cases.append(format_html("<strong>{}</strong>", text))
+    if row.settled_at and not cases:
+        cases.append(pgettext("komfortkasse", "settled"))
+    return format_html_join(", ", "<bdi>{}</bdi>", ((case,) for case in cases))

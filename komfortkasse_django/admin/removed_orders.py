@@ -32,6 +32,7 @@ from komfortkasse_django.admin.changelist import (
     problems_of,
 )
 from komfortkasse_django.admin.markup import badge, exact_and_from_now, received, time_from_now
+from komfortkasse_django.admin.orders import order_links
 from komfortkasse_django.conf import shops
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
 from komfortkasse_django.reports.reasons import reason_of
@@ -231,6 +232,8 @@ class RemovedOrderAdmin(ModelAdmin):
             and obj.state in RemovedOrder.RETRIABLE
             and self.has_try_again_permission(request, obj)
         )
+        if obj is not None:
+            context["order_links"] = order_links(obj, request, self.admin_site)
         return super().render_change_form(request, context, add, change, form_url, obj)
 
     # Trying again

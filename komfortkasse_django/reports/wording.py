@@ -1,7 +1,7 @@
 """Removals in words: what became of them, what happens next, and how long that takes."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from types import MappingProxyType
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
 
 State = RemovedOrder.State
+
+_NAMED = 5  # orders that a sentence names
 
 # Django's own are in the nominative case, but German needs the dative: "vor 3 Tagen".
 _SPANS: dict[str, Any] = {
@@ -214,6 +216,45 @@ def _waiting_text(count: int, reason: str, *, was_tried: bool) -> str:
             count,
         )
     return ngettext("%(count)d is still to be sent", "%(count)d are still to be sent", count)
+
+
+def to_settle_in_words(rows: Iterable[RemovedOrder]) -> list[str]:
+    """What people have to settle about ``rows``: a sentence for refunds, and one for agencies."""
+    refunds: list[RemovedOrder] = []
+    amounts: dict[str, Decimal] = defaultdict(Decimal)
+    at_agency: list[RemovedOrder] = []
+    for row in rows:
+        if row.needs_refund:
+            refunds.append(row)
+            amounts[row.currency] += row.amount_paid or 0
+        if row.needs_calling_off:
+            at_agency.append(row)
+    sentences = []
+    if refunds:
+        text = ngettext(
+            "Money had arrived: refund %(amounts)s for order %(orders)s.",
+            "Money had arrived: refund %(amounts)s for the orders %(orders)s.",
+            len(refunds),
+        )
+        sums = ", ".join(money(amount, currency) for currency, amount in amounts.items())
+        sentences.append(text % {"amounts": sums, "orders": _named(refunds)})
+    if at_agency:
+        text = ngettext(
+            "A collection agency is at work: have it called off for order %(orders)s.",
+            "A collection agency is at work: have it called off for the orders %(orders)s.",
+            len(at_agency),
+        )
+        sentences.append(text % {"orders": _named(at_agency)})
+    return sentences
+
+
+def _named(rows: Sequence[RemovedOrder]) -> str:
+    """Their order numbers, not more than five."""
+    numbers = ", ".join(row.order_number for row in rows[:_NAMED])
+    if len(rows) <= _NAMED:
+        return numbers
+    text = pgettext("komfortkasse", "%(orders)s and %(count)d more")
+    return text % {"orders": numbers, "count": len(rows) - _NAMED}
 
 
 # The whole mirror

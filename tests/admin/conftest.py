@@ -2,11 +2,18 @@
 
 import pytest
 from django.test import Client
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from komfortkasse_django.models import RemovedOrder
 from tests.shop.models import Order
 from tests.support.staff import make_staff
+
+
+@pytest.fixture(autouse=True)
+def english():
+    """A request leaves its language behind, in this thread."""
+    with translation.override("en"):
+        yield
 
 
 @pytest.fixture

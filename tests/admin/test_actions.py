@@ -1,17 +1,21 @@
 """The actions of the admin, on orders and on the mirror: record, log, deliver and tell."""
 
+import json
+import re
+from typing import ClassVar
+
 import pytest
 from django.contrib.admin.models import CHANGE, LogEntry, LogEntryManager
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.test import Client
 from django.urls import reverse
 
 from komfortkasse_django.admin import actions
-from komfortkasse_django.models import RemovedOrder, ShopState
+from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet, ShopState
 from tests.shop.models import Order
-from tests.support.komfortkasse import error
+from tests.support.komfortkasse import Answer, error, order_json
 from tests.support.mirror_pages import LIST, ahead, text, url
-from tests.support.order_pages import confirm, removal_url
+from tests.support.order_pages import confirm, fields_of, removal_url, select
 from tests.support.routers import MirrorElsewhere
 from tests.support.staff import message
 
@@ -86,8 +90,151 @@ class TestRemoveOrders:
 
         done = confirm(clerk, clerk.get(removal_url(order)))
 
-        assert message(done) == ("success", "Komfortkasse: 1 removal is recorded.")
+        assert message(done) == ("success", "Komfortkasse: 1 removed.")
         assert RemovedOrder.objects.using("other").get().state == "removed"
+
+    def test_what_could_not_be_recorded_elsewhere_is_told(
+        self, clerk, order, komfortkasse, settings, monkeypatch
+    ):
+        def broken(*args, **kwargs):
+            raise DatabaseError
+
+        settings.DATABASE_ROUTERS = [MirrorElsewhere()]
+        RemovedOrder.objects.using("other").create(order_number="1001", shop="default")
+        monkeypatch.setattr(RemovedOrderQuerySet, "record", broken)
+
+        done = confirm(clerk, clerk.get(removal_url(order)))
+
+        assert message(done) == (
+            "error",
+            "1 removal could not be recorded. Please tell the people who run the website.",
+        )
+
+    def test_two_orders_with_one_number_are_one_removal(self, clerk, order, komfortkasse):
+        orders = [order, Order.objects.create(number="1001")]
+
+        done = confirm(clerk, select(clerk, orders))
+
+        assert komfortkasse.numbers == ["1001"]
+        assert RemovedOrder.objects.count() == 1
+        assert message(done) == ("success", "Komfortkasse: 1 removed.")
+        assert LogEntry.objects.count() == 2
+
+
+def answer(number: str, **attributes: object) -> Answer:
+    return 200, {}, json.dumps(order_json(number, **attributes))
+
+
+class TestWhatIsToBeSettled:
+    """The message names what a person has to do: a sentence a kind, with up to five orders."""
+
+    PAID: ClassVar = {"amountPaid": 54, "currency": "EUR", "paymentStatus": "PAID"}
+    AGENCY: ClassVar = {"collectionPartner": "Inkasso Nord", "paymentStatus": "UNPAID"}
+
+    def remove(self, clerk, komfortkasse, answers: dict[str, dict[str, object]]):
+        komfortkasse.answers = {number: answer(number, **more) for number, more in answers.items()}
+        orders = [Order.objects.create(number=number) for number in answers]
+        return message(confirm(clerk, select(clerk, orders)))
+
+    @pytest.mark.parametrize(
+        ("more", "sentences"),
+        [
+            (PAID, " Money had arrived: refund 54.00\xa0EUR for order 1001."),
+            (AGENCY, " A collection agency is at work: have it called off for order 1001."),
+            (
+                {**PAID, **AGENCY},
+                (
+                    " Money had arrived: refund 54.00\xa0EUR for order 1001."
+                    " A collection agency is at work: have it called off for order 1001."
+                ),
+            ),
+            ({**PAID, "paymentStatus": "REFUNDED"}, ""),
+            ({"amountPaid": 0}, ""),
+        ],
+    )
+    def test_of_one_order(self, clerk, komfortkasse, more, sentences):
+        level, told = self.remove(clerk, komfortkasse, {"1001": more, "1002": {}})
+
+        assert told == "Komfortkasse: 2 removed." + sentences
+        assert level == ("warning" if sentences else "success")
+
+    def test_of_several(self, clerk, komfortkasse):
+        swiss = {**self.PAID, "amountPaid": 20, "currency": "CHF"}
+        answers = {"1001": self.PAID, "1002": swiss, "1003": self.PAID, "1004": {}}
+
+        _level, told = self.remove(clerk, komfortkasse, answers)
+
+        for amount in ("108.00\xa0EUR", "20.00\xa0CHF"):
+            assert amount in told
+        assert "for the orders 1" in told
+        for number in answers:
+            assert (number in told) == (number != "1004")
+
+    @pytest.mark.parametrize("count", [5, 6, 12])
+    def test_names_up_to_five(self, clerk, komfortkasse, count):
+        numbers = [str(number) for number in range(1000, 1000 + count)]
+
+        _level, told = self.remove(clerk, komfortkasse, dict.fromkeys(numbers, self.AGENCY))
+
+        assert len(re.findall(r"\b10\d\d\b", told)) == 5
+        assert (f" and {count - 5} more." in told) == (count > 5)
+        assert told.count(".") == 2
+
+    def test_of_what_was_settled_before_nothing(self, clerk, komfortkasse, make):
+        make(amount_paid=54, settled_at=ahead())
+
+        told = self.remove(clerk, komfortkasse, {"1001": self.PAID})
+
+        assert told == ("success", "Komfortkasse: 1 removed.")
+
+    def test_is_an_error_where_something_failed_too(self, clerk, komfortkasse):
+        komfortkasse.answers = {"1001": answer("1001", **self.PAID), "1002": error(400, "no")}
+        orders = [Order.objects.create(number=number) for number in ("1001", "1002")]
+
+        level, told = message(confirm(clerk, select(clerk, orders)))
+
+        assert level == "error"
+        assert told.startswith("Komfortkasse: 1 removed, 1 refused by Komfortkasse. Money had")
+
+    def test_after_trying_again(self, staff, make, komfortkasse):
+        komfortkasse.answer = answer("1001", **self.PAID, collectionFile="4711")
+        make(state="failed")
+        make(state="pending")
+
+        keys = [row.pk for row in RemovedOrder.objects.all()]
+        done = staff.post(reverse(LIST), {"action": "try_again", "_selected_action": keys})
+
+        assert message(done) == (
+            "warning",
+            (
+                "Komfortkasse: 2 removed. Money had arrived: refund 54.00\xa0EUR for order 1001."
+                " A collection agency is at work: have it called off for order 1001."
+            ),
+        )
+
+    def test_is_translated(self, clerk, order, komfortkasse):
+        komfortkasse.answer = answer("1001", **self.PAID, collectionFile="4711")
+        clerk.defaults["HTTP_ACCEPT_LANGUAGE"] = "de"
+
+        assert message(confirm(clerk, clerk.get(removal_url(order)))) == (
+            "warning",
+            (
+                "Komfortkasse: 1 entfernt. Es war schon Geld eingegangen: Erstatten Sie"
+                " 54,00\xa0EUR für die Bestellung 1001. Ein Inkassobüro ist beauftragt: Lassen Sie"
+                " den Auftrag für die Bestellung 1001 zurückziehen."
+            ),
+        )
+
+    def test_is_isolated_and_escaped(self, clerk, komfortkasse):
+        evil = "<b>1001</b>"
+        komfortkasse.answer = answer(evil, **self.PAID)
+        order = Order.objects.create(number=evil)
+
+        page = clerk.get(removal_url(order))
+        html = text(clerk.post(removal_url(order), fields_of(text(page)), follow=True))
+
+        assert "<bdi>Komfortkasse: 1 removed. Money" in html
+        assert evil not in html
 
 
 class TestTryAgain:

@@ -4,6 +4,7 @@ import re
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.utils import timezone
 
 from komfortkasse_django.admin.confirmation import Selection
 from komfortkasse_django.models import RemovedOrder
@@ -47,7 +48,7 @@ class TestLeftOut:
 
         page = select(clerk, [paid, numberless, order])
 
-        assert re.search(r"Not handled by Komfortkasse \(1\):\s+1001", text(page))
+        assert re.search(r"Not handled by Komfortkasse \(1\)</bdi>:\s+<bdi>1001", text(page))
         assert "No order number (1)" in text(page)
         confirm(clerk, page)
         assert komfortkasse.numbers == ["1002"]
@@ -112,6 +113,17 @@ class TestKnownSoFar:
         assert "komfortkasse-failed" not in page
         assert "komfortkasse-unknown" not in page
 
+    def test_what_came_later_does_not_hide_what_is_open(self, clerk, order, make):
+        make(amount_paid=20, currency="EUR")
+        make(amount_paid=20, currency="EUR", settled_at=timezone.now())
+        make(state="superseded")
+
+        page = text(select(clerk, [order]))
+
+        assert page.count("refund needed") == 1
+        assert page.count("komfortkasse-removed") == 2
+        assert "komfortkasse-superseded" in page
+
     def test_costs_one_query_for_all(self, clerk, django_assert_num_queries):
         orders = [Order.objects.create(number=str(number)) for number in range(20)]
         with django_assert_num_queries(8):
@@ -127,7 +139,9 @@ class TestKnownSoFar:
 
         page = select(clerk, [order])
 
-        rows = re.findall(r"<td>(berlin|vienna)</td>\s*<td>(.*?)</td>", text(page), re.DOTALL)
+        rows = re.findall(
+            r"<td><bdi>(berlin|vienna)</bdi></td>\s*<td>(.*?)</td>", text(page), re.DOTALL
+        )
         assert [(alias, "unknown to" in known) for alias, known in rows] == [
             ("berlin", False),
             ("vienna", True),
@@ -135,3 +149,60 @@ class TestKnownSoFar:
         confirm(clerk, page)
         assert komfortkasse.numbers == ["1001", "1001"]
         assert LogEntry.objects.count() == 1
+
+
+class TestWarnings:
+    def warnings(self, page) -> list[str]:
+        return re.findall(r'<p class="komfortkasse-problem"><bdi>(.*?)</bdi></p>', text(page))
+
+    def test_of_an_order_that_was_removed_before(self, clerk, order, make):
+        make()
+
+        page = select(clerk, [order])
+
+        assert self.warnings(page) == ["Komfortkasse has removed this order before."]
+        assert "Remove 1 order" in text(page), "it can be removed again all the same"
+
+    @pytest.mark.parametrize("state", ["pending", "failed", "unknown", "superseded"])
+    def test_none_where_komfortkasse_has_not_removed_it(self, clerk, order, make, state):
+        make(state=state)
+        make(order_number="1002")
+        make(shop="another")
+
+        assert self.warnings(select(clerk, [order])) == []
+
+    def test_of_money_and_of_an_agency(self, clerk, order, make):
+        make(amount_paid=54, currency="EUR", collection_file="4711")
+        make(state="unknown")
+
+        assert self.warnings(select(clerk, [order])) == [
+            "Komfortkasse has removed this order before.",
+            "Money had arrived: refund 54.00\xa0EUR for order 1001.",
+            "A collection agency is at work: have it called off for order 1001.",
+        ]
+
+    def test_none_of_what_is_settled(self, clerk, order, make):
+        make(amount_paid=54, collection_file="4711", settled_at=timezone.now())
+
+        assert len(self.warnings(select(clerk, [order]))) == 1
+
+    def test_of_all_orders_not_only_of_those_that_are_named(self, clerk, make):
+        orders = [Order.objects.create(number=str(number)) for number in range(1000, 1600)]
+        for order in (orders[0], orders[-1]):
+            make(order_number=order.number, amount_paid=1, currency="EUR")
+
+        page = select(clerk, orders)
+
+        assert self.warnings(page) == [
+            "Komfortkasse has removed 2 of these orders before.",
+            "Money had arrived: refund 2.00\xa0EUR for the orders 1599, 1000.",
+        ]
+
+    def test_are_translated(self, clerk, order, make):
+        make(amount_paid=54, currency="EUR")
+        clerk.defaults["HTTP_ACCEPT_LANGUAGE"] = "de"
+
+        assert self.warnings(select(clerk, [order])) == [
+            "Komfortkasse hat diese Bestellung schon einmal entfernt.",
+            ("Es war schon Geld eingegangen: Erstatten Sie 54,00\xa0EUR für die Bestellung 1001."),
+        ]

@@ -111,6 +111,31 @@ def test_the_button_on_the_form(visit, take):
     expect(page.locator("#change-history")).to_contain_text("Asked Komfortkasse to remove it.")
 
 
+def test_from_an_order_to_its_removal_and_back(visit):
+    order = place("1015", paymentStatus="PAID", amountPaid=39.9, collectionPartner="Inkasso Nord")
+    page = start(visit, hire(), f"{ORDERS}{order.pk}/change/")
+    note = page.get_by_role("region", name="Komfortkasse")
+    expect(note).to_have_count(0)
+    page.get_by_role("link", name="Remove from Komfortkasse").click()
+    page.get_by_role("button", name="Remove 1 order").click()
+    expect(messages(page)).to_have_text(
+        f"Komfortkasse: 1 removed. Money had arrived: refund 39.90{NBSP}EUR for order 1015."
+        " A collection agency is at work: have it called off for order 1015."
+    )
+    expect(note).to_contain_text("just now")
+    expect(note).to_contain_text(f"39.90{NBSP}EUR")
+    expect(note).to_contain_text("at a collection agency")
+
+    page.get_by_role("link", name="Go to the removal").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="Order in the shop").focus()
+    page.keyboard.press("Enter")
+
+    page.wait_for_url(f"**{ORDERS}{order.pk}/change/")
+    page.get_by_role("link", name="Remove from Komfortkasse").click()
+    expect(page.locator("#content")).to_contain_text("Komfortkasse has removed this order before.")
+
+
 def test_the_keyboard_is_enough(visit):
     order = place("1015")
     page = visit(hire(), f"{ORDERS}{order.pk}/change/")
@@ -220,10 +245,13 @@ def test_the_dark_theme(visit):
         assert style(selector, "backgroundColor") not in {"rgb(255, 255, 255)", "rgba(0, 0, 0, 0)"}
 
 
-@pytest.mark.parametrize("path", [MIRROR, f"{ORDERS}{{}}/remove-from-komfortkasse/"])
+@pytest.mark.parametrize(
+    "path", [MIRROR, f"{ORDERS}{{}}/remove-from-komfortkasse/", f"{ORDERS}{{}}/change/"]
+)
 def test_on_a_narrow_screen_only_tables_scroll(visit, path):
     remember()
     order = place("a very long order number of 40 characters")
+    RemovedOrder.objects.filter(order_number="1002").update(order_number=order.number)
     page = visit(hire(), path.format(order.pk), viewport={"width": 400, "height": 800})
 
     assert page.evaluate("document.documentElement.scrollWidth") <= 400

@@ -6,10 +6,12 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 
 from komfortkasse_django.conf import shops
+from komfortkasse_django.removals import remove
 from tests.shops.page import Page
 
 ACTION = "Remove selected Orders from Komfortkasse"
 BUTTON = "Remove from Komfortkasse"
+NOTE = "This order at Komfortkasse:"
 
 
 def admin_url(view: str, *arguments: object) -> str:
@@ -40,11 +42,23 @@ class OrderAdminTests:
         told(self.number_of(order), via="admin")
         assert LogEntry.objects.get().get_edited_object() == order
 
+    def test_from_the_form_to_the_removal_and_back(self, place, staff):
+        order = place()
+        form = admin_url("change", order.pk)
+        assert NOTE not in Page.open(staff, form).text
+        remove(order)
+        page = Page.open(staff, form)
+        assert NOTE in page.text
+        page = page.follow("Go to the removal")
+        assert self.number_of(order) in page.text
+        if shops()["default"].number_field:
+            assert page.follow("Order in the shop").url == form
+
     def test_the_action(self, place, told, staff):
         orders = [place(), place()]
         by_card = place(self.card)
         page = Page.open(staff, admin_url("changelist")).act(ACTION, [*orders, by_card])
-        assert f"Not handled by Komfortkasse (1):\n    {by_card}" in page.text
+        assert f"Not handled by Komfortkasse (1)</bdi>:\n    <bdi>{by_card}</bdi>" in page.text
         page = page.press("Remove 2 orders")
         assert page.url == admin_url("changelist")
         assert "2 removed" in page.text

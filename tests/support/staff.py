@@ -1,5 +1,7 @@
 """People who work in the admin, and the messages that they see."""
 
+from html import unescape
+
 from django.contrib.auth.models import Permission, User
 from django.contrib.messages import get_messages
 from django.test import Client
@@ -24,6 +26,6 @@ def grant(user: User, *permissions: str) -> None:
 
 
 def message(response) -> tuple[str, str]:
-    """Return the level and the text of the only message of an answer."""
+    """Return the level and the text of the only message of an answer, without its isolation."""
     [found] = get_messages(response.wsgi_request)
-    return found.level_tag, str(found)
+    return found.level_tag, unescape(str(found).removeprefix("<bdi>").removesuffix("</bdi>"))

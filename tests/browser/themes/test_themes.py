@@ -142,6 +142,15 @@ def test_the_button_on_the_form_of_an_order(visit, scheme):
 
     expect(page.locator("body")).to_contain_text("Komfortkasse: 1 removed.")
     assert Order.objects.get() == order
+    note = page.get_by_role("region", name="Komfortkasse")
+    assert_readable(note.locator("p"), note.get_by_role("link"))
+
+    note.get_by_role("link").click()
+    link = page.get_by_role("link", name="Order in the shop")
+    assert_readable(link)
+    link.click()
+
+    expect(page.get_by_role("link", name="Remove from Komfortkasse")).to_be_visible()
 
 
 def test_the_action_on_the_list_of_orders(visit):

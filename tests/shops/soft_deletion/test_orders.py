@@ -139,6 +139,9 @@ def test_the_button(told, staff, model, shown_as):
     page = page.follow("Remove from Komfortkasse").press("Remove 1 order")
     assert "1 removed" in page.text
     told("1001", via="admin", shop="polymorphic")
+    page = page.follow("Go to the removal").follow("Order in the shop")
+    assert page.url == reverse("admin:shop_order_change", args=[order.pk])
+    assert "Go to the removal" in page.links
 
 
 def test_the_action_on_all_types(told, staff):
