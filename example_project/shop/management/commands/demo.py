@@ -93,7 +93,7 @@ EXPECTED_OTHERWISE = {
         "overdue; Komfortkasse is temporarily unavailable (HTTP 500: Unexpected error)",
     ),
 }
-PATIENCE = 60
+PATIENCE = 180  # seconds; a removal is tried again within a minute or two
 """Seconds to wait for ``komfortkasse_push --watch``."""
 
 Row = tuple[str, ...]
