@@ -1,4 +1,4 @@
-"""The admin of the shop's own orders: an action and a button to remove them from Komfortkasse."""
+"""The admin of the shop's own orders: removing them by hand, and what is known of their removal."""
 
 import logging
 from collections.abc import Sequence
@@ -45,10 +45,12 @@ _NAMED = 5  # orders with the same number that are linked
 class OrderAdminMixin(_Base):
     """Adds the action and the button with which staff remove orders from Komfortkasse.
 
+    The form of an order also shows whether it was removed, and what is to be settled.
+
     List it first: ``class OrderAdmin(OrderAdminMixin, admin.ModelAdmin)``. You only need it if the
     app does not extend the ModelAdmin by itself: if ``EXTEND_ORDER_ADMIN`` is False, or if the
     ModelAdmin is registered too late. Users without the permission
-    ``komfortkasse_django.remove_order`` see neither.
+    ``komfortkasse_django.remove_order`` see neither action nor button.
     """
 
     def __init__(self, model: type[Model], admin_site: AdminSite) -> None:
@@ -234,15 +236,15 @@ def order_links(
 def _order_links(
     row: RemovedOrder, shop: Shop, request: HttpRequest, admin_site: AdminSite
 ) -> list[tuple[str, str]]:
-    models = [model for model in apps.get_models() if shop.has_orders_of(model)]
+    models = filter(admin_site.is_registered, filter(shop.has_orders_of, apps.get_models()))
     key = concrete(shop.model)._meta.pk.name
     # Proxies and children only where the user sees no order in the admin of the model itself.
     for model in sorted(models, key=lambda model: model is not shop.model):
-        if not admin_site.is_registered(model):
-            continue
         model_admin = admin_site.get_model_admin(model)
         rows = for_write(model_admin.get_queryset(request))
-        if mirror_database(rows.db) != _written_at(row):
+        # Not row._state.db, which may be a replica.
+        is_its_mirror = mirror_database(rows.db) == router.db_for_write(RemovedOrder, instance=row)
+        if not (is_its_mirror and model_admin.has_view_or_change_permission(request)):
             continue
         keys = keys_of(shop, row.order_number, using=rows.db)
         links = [
@@ -278,11 +280,6 @@ def _url_of(
     if mirror_admin is None or for_write(mirror_admin.get_queryset(request)).db != row._state.db:
         return ""
     return _admin_url(mirror_admin.admin_site, row, RemovedOrder)
-
-
-def _written_at(row: RemovedOrder) -> str:
-    """The database that ``row`` is in, which may have been read from its replica."""
-    return router.db_for_write(RemovedOrder, instance=row)
 
 
 def _admin_url(admin_site: AdminSite, thing: Model, model: type[Model]) -> str:

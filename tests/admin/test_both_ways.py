@@ -399,7 +399,7 @@ class TestLink:
         """Return the links of a removal's page that lead into the shop."""
         page = client.get(url("change", row))
         assert page.status_code == 200
-        return re.findall(r'<a href="(/(?:admin|own)/shop/[^"]*/change/)"', text(page))
+        return re.findall(r'tool" href="(/(?:admin|own)/shop/[^"]*/change/)"', text(page))
 
     def test_leads_to_the_order_in_the_shop(self, superuser, order, make):
         Order.objects.create(number="1002")
