@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from django.db import DataError, Error, IntegrityError, OperationalError, connections, router
+from django.db import DataError, Error, OperationalError, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.sqlite3.base import DatabaseWrapper as SQLite
 from django.db.models import Model
@@ -111,9 +111,9 @@ def _will_pass(error: Error, connection: BaseDatabaseWrapper, before: object) ->
 
 
 def refuses_data(error: Exception) -> bool:
-    """Whether the database, its driver or a constraint of the shop refuses a value."""
+    """Whether the database or its driver cannot store a value, whatever the shop's constraints."""
     is_incorrect = isinstance(error, Error) and _INCORRECT_STRING in _codes(error.__cause__)
-    return is_incorrect or isinstance(error, DataError | IntegrityError | UnicodeError)
+    return is_incorrect or isinstance(error, DataError | UnicodeError)
 
 
 def _codes(cause: BaseException | None) -> set[object]:

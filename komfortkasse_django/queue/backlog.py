@@ -2,13 +2,12 @@
 
 import time
 from collections.abc import Sequence
-from datetime import datetime
 
 from django.utils import timezone
 
 from komfortkasse_django.conf import Shop
 from komfortkasse_django.database import DatabaseUnavailable, patiently
-from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
 from komfortkasse_django.queue.calls import Limits
 from komfortkasse_django.queue.leases import Lease, claim, settle
 
@@ -25,36 +24,24 @@ class Backlog:
         self.has_more = True
         self.send_by = 0.0
         """When calls for the rows claimed last have to start, on the monotonic clock."""
-        self.probe_seconds = shop.deadline + LEASE_MARGIN
-        """What one call may take, with all that belongs to it."""
         self._deadline = shop.deadline
         self._shop = shop
         self._using = using
         self._ids = ids
         self._limits = limits
-        self._prefers_fresh = False
 
-    def prefer_fresh(self) -> None:
-        """Claim rows that were never tried before first: they need not wait for bad ones."""
-        self._prefers_fresh = True
+    def claim(self, at_most: int, *, new_first: bool = False) -> list[Lease]:
+        """Claim rows that are due, the longest due first.
 
-    def claim(self, at_most: int) -> list[Lease]:
-        """Claim rows that are due, the longest due first."""
-        leases = self._claim(at_most, attempts=0) if self._prefers_fresh else []
-        self._prefers_fresh = bool(leases)
+        ``new_first`` claims rows that were never tried, the newest first, as long as there are any.
+        """
+        leases = self._claim(at_most, only_new=True) if new_first else []
         return leases or self._claim(at_most)
 
-    def claim_newest(self) -> list[Lease]:
-        """Claim the newest row that was never tried: it has least in common with the others."""
-        return self._claim(1, newest_first=True, attempts=0)
-
-    def claim_newer(self, since: datetime) -> list[Lease]:
-        """Claim one row that was recorded after ``since`` and was never tried."""
-        return self._claim(1, attempts=0, created_at__gt=since)
-
-    def claim_one(self) -> list[Lease]:
-        """Claim one row, if possible one that was never tried."""
-        return self._claim(1, attempts=0) or self._claim(1)
+    def look(self) -> None:
+        """See whether there is a row to claim."""
+        until = self.patience()
+        self.has_more = patiently(self._due().exists, using=self._using, until=until)
 
     def give_back(self, leases: Sequence[Lease]) -> None:
         """Make the rows due again, as if they had not been claimed."""
@@ -68,22 +55,16 @@ class Backlog:
         """Until when to wait for a database: no longer than a lease allows."""
         return min(self._limits.ends_at, time.monotonic() + LEASE_MARGIN)
 
-    def _claim(
-        self, at_most: int, *, newest_first: bool = False, **conditions: object
-    ) -> list[Lease]:
+    def _claim(self, at_most: int, *, only_new: bool = False) -> list[Lease]:
         at_most = min(at_most, self._limits.rows)
-        # Not due(): whether the shop is paused is for the breaker to say.
-        rows = RemovedOrder.objects.using(self._using).filter(shop=self._shop.alias, **conditions)
-        if self._ids is not None:
-            rows = rows.filter(pk__in=self._ids[:_MOST_IDS])
 
         def try_to_claim() -> tuple[list[Lease], bool]:
             self.send_by = time.monotonic() + (_LEASE_CALLS - 1) * self._deadline
             return claim(
-                rows.filter(next_attempt_at__lte=timezone.now()),
+                self._due().filter(attempts=0) if only_new else self._due(),
                 at_most=at_most,
                 seconds=_LEASE_CALLS * self._deadline + LEASE_MARGIN,
-                newest_first=newest_first,
+                newest_first=only_new,
             )
 
         try:
@@ -97,9 +78,16 @@ class Backlog:
             if self._limits.are_reached():
                 return []  # what is in flight has to be settled yet
             raise
-        if not conditions:
+        if not only_new:
             self.has_more = has_more
             if self._ids and not has_more and len(self._ids) > _MOST_IDS:
                 self._ids, self.has_more = self._ids[_MOST_IDS:], True
         self._limits.rows -= len(leases)
         return leases
+
+    def _due(self) -> RemovedOrderQuerySet:
+        # Not due(): whether the shop is paused is for the breaker to say.
+        rows = RemovedOrder.objects.using(self._using).filter(
+            shop=self._shop.alias, next_attempt_at__lte=timezone.now()
+        )
+        return rows if self._ids is None else rows.filter(pk__in=self._ids[:_MOST_IDS])

@@ -2,7 +2,8 @@
 
 It is kept in ``ShopState``. Closed: calls are made. After ``STOP_AFTER`` failures in a row it
 opens: the shop is paused, 15 s at first. When the pause is over, one process makes one call as a
-probe. A success closes the breaker; a failure pauses the shop for twice as long, 5 minutes at most.
+probe. If that succeeds, the breaker is closed; if not, the next pause takes twice as long, 5
+minutes at most. ``pushing`` says when only some orders are to blame.
 """
 
 import logging
@@ -17,7 +18,6 @@ from django.utils import timezone
 from komfortkasse_django.database import patiently
 from komfortkasse_django.exceptions import (
     AuthenticationFailed,
-    ConnectionFailed,
     InvalidRequest,
     KomfortkasseError,
     OrderNotFound,
@@ -32,7 +32,6 @@ STOP_AFTER = 3
 """Failures in a row after which a shop is paused."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 15.0, 300.0  # seconds
-_LONGEST_FOR_NEW = 60.0  # seconds that a new row waits behind rows that may be to blame
 
 
 def is_failure(error: BaseException | None) -> bool:
@@ -70,54 +69,32 @@ class Breaker:
     @property
     def needs_probe(self) -> bool:
         """Whether one call has to find out first whether the trouble is over."""
-        return self.state.failures >= STOP_AFTER
-
-    @property
-    def paused_since(self) -> datetime:
-        """When the pause began. Rows that were recorded later are the best ones to probe with."""
-        until = self.state.paused_until or timezone.now()
-        return until - timedelta(seconds=_pause_after(self.state.failures))
-
-    @property
-    def tries_new_rows(self) -> bool:
-        """Whether a row that is newer than the pause may be tried before its end.
-
-        Others may be to blame, so it need not wait for them, unless no order can be to blame.
-        """
-        if self.state.error_code in {AuthenticationFailed.code, ConnectionFailed.code}:
-            return False
-        return self.paused_since + timedelta(seconds=_LONGEST_FOR_NEW) <= timezone.now()
+        return self.state.failures >= STOP_AFTER or self.state.paused_until is not None
 
     def take_probe(self, seconds: float) -> bool:
         """Keep other processes from calling for ``seconds``, unless one of them was faster."""
-        # As if the probe fails: when this process dies, others wait for no less.
-        seconds = max(seconds, _pause_after(self.state.failures))
         self._before_probe = self.state.paused_until
         as_read = Q(paused_until=self._before_probe, failures=self.state.failures)
-        ends_at = timezone.now() + timedelta(seconds=seconds)
+        # As if the probe fails: when this process dies, others wait for no less.
+        ends_at = timezone.now() + timedelta(seconds=max(seconds, self._next_pause()))
         is_taken = self._update(as_read, paused_until=ends_at)
         self._probe_ends_at = ends_at if is_taken else None
         return is_taken
 
     def release_probe(self) -> None:
-        """Let others probe: the call was not made."""
-        self._update(Q(paused_until=self._probe_ends_at), paused_until=self._before_probe)
-        self._probe_ends_at = None
+        """Let others probe, if this process was to: the call was not made."""
+        if self._probe_ends_at is not None:
+            self._update(Q(paused_until=self._probe_ends_at), paused_until=self._before_probe)
+            self._probe_ends_at = None
 
     def close(self) -> None:
         """Komfortkasse answered: there is no trouble any more."""
-        if not self.state.failures:
-            return
-        cleared: dict[str, Any] = {
-            "failures": 0,
-            "failing_since": None,
-            "error_code": "",
-            "last_error": "",
-        }
-        if self.needs_probe:
+        if self.state.paused_until is not None:
             logger.info("Shop %r: Komfortkasse answers again", self.state.shop)
-            cleared["paused_until"] = None
-        self._update(**cleared)
+        elif not self.state.failures:
+            return
+        cleared: dict[str, Any] = {"failing_since": None, "error_code": "", "last_error": ""}
+        self._update(failures=0, paused_until=None, **cleared)
         self.state = ShopState(shop=self.state.shop)
         self._probe_ends_at = None
 
@@ -129,17 +106,13 @@ class Breaker:
     def pause(self, error: BaseException) -> None:
         """Leave the shop alone. The failures were counted before."""
         was_paused = self._probe_ends_at is not None
-        failures = max(self.state.failures, STOP_AFTER) if was_paused else STOP_AFTER
-        seconds = _pause_after(failures)
+        seconds = self._next_pause() if was_paused else _FIRST_PAUSE
         if isinstance(error, ServiceUnavailable) and error.retry_after:
-            asked_for = min(error.retry_after, LONGEST_RETRY)
-            # A pause that was asked for is not one of those that grow.
-            seconds, failures = max((seconds, failures), (asked_for, STOP_AFTER))
+            seconds = min(max(error.retry_after, _FIRST_PAUSE), LONGEST_RETRY)
         until = timezone.now() + timedelta(seconds=seconds)
         # Not where another process was told to pause for longer.
         self._update(
             Q(paused_until=self._probe_ends_at) | Q(paused_until=None) | Q(paused_until__lt=until),
-            failures=failures,
             paused_until=until,
             **_trouble(error),
         )
@@ -150,6 +123,16 @@ class Breaker:
             level = logging.ERROR
         text = text_of(error)
         logger.log(level, "Shop %r is paused for %.0f s: %s", self.state.shop, seconds, text)
+
+    def _next_pause(self) -> float:
+        """Seconds: twice the last pause, as told by how long the trouble has lasted."""
+        now = timezone.now()
+        lasted = (now - (self.state.failing_since or now)).total_seconds()
+        seconds = _FIRST_PAUSE
+        # The pauses so far took 15, 15 + 30, 15 + 30 + 60 ... seconds together.
+        while 2 * seconds - _FIRST_PAUSE <= lasted and seconds < _LONGEST_PAUSE:
+            seconds *= 2
+        return min(seconds, _LONGEST_PAUSE)
 
     def _update(self, where: Q = Q(), **values: object) -> bool:  # noqa: B008 - never changed
         """Change the shop's row where it is as ``where`` says, and return whether it was."""
@@ -163,12 +146,6 @@ class Breaker:
             return bool(rows.update(**values))
 
         return patiently(update, using=self._using, until=self._patience())
-
-
-def _pause_after(failures: int) -> float:
-    """Seconds to pause after so many failures in a row."""
-    doublings = min(max(failures - STOP_AFTER, 0), 10)
-    return min(_FIRST_PAUSE * 2.0**doublings, _LONGEST_PAUSE)
 
 
 def _trouble(error: BaseException) -> dict[str, Any]:

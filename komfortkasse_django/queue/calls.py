@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from queue import SimpleQueue
 
 
+IMPOSSIBLE = "komfortkasse_django-ping-"
+"""How the number of an order begins that cannot exist. A random part follows."""
+
+
 @dataclass
 class Limits:
     """What one push may do, for all of its shops together."""
@@ -71,13 +75,14 @@ class Call:
 class Calls:
     """Started calls come back on ``answers``, which all shops of a push share.
 
-    After ``STOP_AFTER`` failures in a row, or an error after which no other call makes sense, no
+    After ``stop_after`` failures in a row, or an error after which no other call makes sense, no
     call that waits for a thread is made any more: they come back unsent, until ``resume``.
     """
 
     def __init__(self, shop: Shop, limits: Limits, answers: "SimpleQueue[Call]") -> None:
         self.in_flight = 0
         self.failures = 0
+        self.stop_after = STOP_AFTER
         self.is_halted = False
         self._shop = shop
         self.limits = limits
@@ -136,7 +141,7 @@ class Calls:
         with self._lock:
             if is_failure(call.error):
                 self.failures += 1
-                if self.failures >= STOP_AFTER or stops_at_once(call.error):
+                if self.failures >= self.stop_after or stops_at_once(call.error):
                     self.is_halted = True
             elif call.is_answered:
                 self.failures = 0

@@ -24,8 +24,9 @@ from komfortkasse_django.database import (
     refuses_data,
     write_first,
 )
+from komfortkasse_django.exceptions import UNFORESEEN
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet, get_field
-from komfortkasse_django.queue.outcomes import take_over
+from komfortkasse_django.queue.outcomes import postpone, take_over
 
 logger = logging.getLogger("komfortkasse_django")
 
@@ -37,6 +38,7 @@ _SETTLED = (
     *("attempts", "next_attempt_at", "state", "error_code", "last_error", "finished_at"),
     *("settled_at", *_ANSWERED),
 )
+_PUT_OFF = ("next_attempt_at", "error_code", "last_error")
 _MOST_OTHERS = 100  # rows of one number; a shop may give thousands of orders the same
 
 
@@ -121,8 +123,9 @@ def settle(leases: Sequence[Lease], *, using: str, until: float = 0.0) -> list[L
     """Write the rows back and return the leases that were still held; the others change nothing.
 
     While the database cannot be used, it is tried again, until ``until`` on the monotonic clock, in
-    seconds. A column is left blank only where the database refuses its value. Raises
-    ``DatabaseUnavailable``, and ``RuntimeError`` inside a transaction.
+    seconds. A column is left blank only where the database cannot hold its value. A row that cannot
+    be stored for another reason, such as a constraint of the shop, is put off with that reason.
+    Raises ``DatabaseUnavailable``, and ``RuntimeError`` inside a transaction.
     """
     if not leases:
         return []
@@ -150,9 +153,24 @@ def _settle_alone(lease: Lease, using: str, until: float) -> bool:
         return is_held or patiently(lambda: _is_written(lease, using), using=using, until=until)
     except DatabaseUnavailable:
         raise
-    except (DatabaseError, UnicodeError):
+    except (DatabaseError, UnicodeError) as error:
         logger.exception("Order %s: the answer cannot be stored; it will be sent again", lease.row)
+        _put_off(lease, error, using, until)
         return False
+
+
+def _put_off(lease: Lease, error: Exception, using: str, until: float) -> None:
+    """Leave the row as it was, but say why; the longer it goes on, the rarer it is sent again."""
+    row = RemovedOrder(pk=lease.row.pk, attempts=lease.row.attempts)
+    postpone(row)
+    row.error_code = UNFORESEEN
+    row.last_error = f"The answer cannot be stored: {type(error).__name__}"
+    try:
+        _commit([Lease(row, None, lease.stored)], _PUT_OFF, using, until)
+    except DatabaseUnavailable:
+        raise
+    except DatabaseError:
+        pass  # not even that: it is due when its lease ends
 
 
 def _is_written(lease: Lease, using: str) -> bool:

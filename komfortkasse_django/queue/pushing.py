@@ -15,16 +15,16 @@ from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
+from uuid import uuid4
 
 from django.db import router
 
 from komfortkasse_django.conf import Shop, shops_named
 from komfortkasse_django.exceptions import AuthenticationFailed
 from komfortkasse_django.models import RemovedOrder
-from komfortkasse_django.queue.backlog import Backlog
+from komfortkasse_django.queue.backlog import LEASE_MARGIN, Backlog
 from komfortkasse_django.queue.breaker import Breaker, is_failure, stops_at_once
-from komfortkasse_django.queue.calls import Call, Calls, Limits
-from komfortkasse_django.queue.leases import Lease
+from komfortkasse_django.queue.calls import IMPOSSIBLE, Call, Calls, Limits
 from komfortkasse_django.queue.outcomes import text_of
 from komfortkasse_django.queue.sending import LeaveAlone, Sending
 from komfortkasse_django.queue.settlement import Settlement
@@ -34,6 +34,8 @@ logger = logging.getLogger("komfortkasse_django")
 State = RemovedOrder.State
 
 _CLAIMS_PER_CALL = 32  # rows claimed for each call in flight: claiming few costs more than calling
+_CLAIMS_BESIDE_BAD = 4  # the same where orders fail: the next new one must not wait behind many
+_MOST_BAD = 30  # failures in a row in one push, although Komfortkasse is well
 _LINGER = 0.01  # seconds that an answer waits for others, to be settled with them
 
 _pushing: ContextVar[bool] = ContextVar("pushing", default=False)
@@ -156,9 +158,9 @@ def _wait(answers: "SimpleQueue[Call]", in_flight: int, *, at_once: bool) -> lis
 class _ShopPush:
     """One shop's part of a push: ``refill`` claims and sends, ``take`` takes the answers.
 
-    When the calls fail three times in a row, one row that was never tried before is sent alone: do
-    only some orders fail, or all of them? If it fails as well, or there is none, the breaker pauses
-    the shop. A shop that was paused is probed in the same way before anything else is sent.
+    When the calls fail three times in a row, and after a pause, one call asks for an order that
+    cannot exist. If Komfortkasse answers that, it is well. Then the failures are the orders' own,
+    and the others are sent, first those that were never tried. If not, the breaker pauses the shop.
     """
 
     shop: Shop
@@ -170,19 +172,16 @@ class _ShopPush:
     """Why shops were left, of all shops."""
     breaker: Breaker = field(init=False)
     sending: Sending = field(init=False)
-    is_probing: bool = False
+    question: Call | None = None
+    """The call for an order that cannot exist, while it is made."""
     trouble: BaseException | None = None
     """The last failure, until a call succeeds."""
-    doubt: BaseException | None = None
-    """The failure that pauses the shop, unless another row fares better."""
+    blames_orders: bool = False
+    """Whether Komfortkasse was found to be well after such a failure."""
 
     def __post_init__(self) -> None:
         self.breaker = Breaker(self.shop.alias, self.using, self.backlog.patience)
         self.sending = Sending(self.shop, self.using, self.calls, self.backlog, self.settlement)
-
-    @property
-    def is_stopped(self) -> bool:
-        return self.shop.alias in self.stopped
 
     # Claim and send
 
@@ -191,13 +190,12 @@ class _ShopPush:
 
         ``at_most`` is this shop's share of a limit.
         """
-        window = int(_CLAIMS_PER_CALL * self.shop.concurrency)
+        per_call = _CLAIMS_BESIDE_BAD if self.blames_orders else _CLAIMS_PER_CALL
+        window = int(per_call * self.shop.concurrency)
         limits = self.calls.limits
-        if self.doubt is not None:
-            self._probe_before_pause(self.doubt)
-        elif (
-            self.is_stopped
-            or self.is_probing
+        if (
+            self.shop.alias in self.stopped
+            or self.question
             or self.calls.is_halted
             or not self.backlog.has_more
             or self.calls.in_flight > window // 2
@@ -205,55 +203,41 @@ class _ShopPush:
             or limits.are_reached()
         ):
             return False
-        else:
-            self.breaker.read()
-            if self.breaker.state.is_paused() or self.breaker.needs_probe:
-                self._probe_after_pause()
-            else:
-                self._send(self.backlog.claim(min(window - self.calls.in_flight, at_most)))
-        return True
-
-    def _probe_before_pause(self, error: BaseException) -> None:
-        """See how a row fares that was never tried: do only some orders fail, or all of them?"""
-        self.doubt = None
-        leases = [] if self.calls.limits.are_reached() else self.backlog.claim_newest()
-        if not leases:
-            self._pause(error)
-            return
-        self.calls.resume()
-        self._send(leases)
-        self.is_probing = bool(self.calls.in_flight)
-        if not (self.is_probing or self.is_stopped):
-            self.doubt = error  # it was not sent; the next one
-
-    def _probe_after_pause(self) -> None:
-        is_paused = self.breaker.state.is_paused()
-        leases = []
-        if not is_paused or self.breaker.tries_new_rows:
-            leases = self.backlog.claim_newer(self.breaker.paused_since)
-        if not (is_paused or leases):
-            leases = self.backlog.claim_one()
-        if not leases:
-            if is_paused:
-                self._stop(f"it is paused: {self.breaker.state.last_error}")
-            return
-        if not self.breaker.take_probe(self.backlog.probe_seconds):
-            self.backlog.give_back(leases)
-            self._stop("it is paused: another process finds out whether that is over")
-            return
-        self._send(leases)
-        self.is_probing = bool(self.calls.in_flight)
-        if not self.is_probing:
-            self.breaker.release_probe()
-
-    def _send(self, leases: list[Lease]) -> None:
+        self.breaker.read()
         try:
-            self.sending.send(leases, failures=self.breaker.state.failures)
+            if self.breaker.needs_probe:
+                self._probe()
+            else:
+                at_most = min(window - self.calls.in_flight, at_most)
+                leases = self.backlog.claim(at_most, new_first=self.blames_orders)
+                self.sending.send(leases, failures=self.breaker.state.failures)
         except AuthenticationFailed as error:
             self.breaker.count(1, error)
             self._pause(error)
         except LeaveAlone as error:
+            self.breaker.release_probe()
             self._stop(str(error), error.level)
+        return True
+
+    def _probe(self) -> None:
+        """Find out whether the trouble is over, if there is anything to send."""
+        if self.breaker.state.is_paused():
+            self._stop(f"it is paused: {self.breaker.state.last_error}")
+            return
+        self.backlog.look()
+        if not self.backlog.has_more:
+            return
+        if self.breaker.take_probe(self.shop.deadline + LEASE_MARGIN):
+            self.sending.connect(self.breaker.state.failures)
+            self._ask()
+        else:
+            self._stop("it is paused: another process finds out whether that is over")
+
+    def _ask(self) -> None:
+        """Ask for an order that cannot exist: that fails only if others would as well."""
+        self.calls.resume()
+        self.question = Call(self.calls, f"{IMPOSSIBLE}{uuid4()}", [], math.inf)
+        self.calls.start(self.question)
 
     # Take answers and decide
 
@@ -263,30 +247,64 @@ class _ShopPush:
             self.calls.in_flight -= 1
             if call.error is not None and not isinstance(call.error, Exception):
                 self.calls.limits.end(call.error)
+        if self.question:
+            self._judge(self.question)
+            return
         try:
             self.settlement.store_answers(calls)
         finally:
-            self.trouble = _tell(self.breaker, calls, self.trouble)
-            if self.breaker.needs_probe:
-                self.calls.halt()
-        if not self.calls.in_flight and (self.is_probing or self.calls.is_halted):
+            self._count(calls)
+        if self.calls.is_halted and not self.calls.in_flight:
             self._decide()
 
+    def _count(self, calls: Sequence[Call]) -> None:
+        """Count the failures in a row; an answer clears them."""
+        failures = 0
+        for call in calls:
+            keeps_trouble = self.trouble is not None and stops_at_once(self.trouble)
+            if is_failure(call.error):
+                failures += 1
+                self.trouble = self.trouble if keeps_trouble else call.error
+            elif call.is_answered:
+                failures = 0
+                self.breaker.close()
+                self.trouble = self.trouble if keeps_trouble else None
+        if failures and self.trouble is not None and not self.blames_orders:
+            self.breaker.count(failures, self.trouble)
+            if self.breaker.needs_probe:  # those of other processes count, too
+                self.calls.halt()
+
     def _decide(self) -> None:
-        """Go on, doubt or pause, after the last answer of calls that were halted, or of a probe."""
-        was_probing, self.is_probing = self.is_probing, False
-        trouble, self.trouble = self.trouble, None
-        if trouble is None and was_probing and self.breaker.needs_probe:
-            self.breaker.release_probe()  # the call was not made
-        if self.is_stopped:
+        """Go on, ask or pause, after the last answer of calls that were halted."""
+        if self.shop.alias in self.stopped:
             return
-        if trouble is None:
-            self.backlog.prefer_fresh()
+        if self.trouble is None:
             self.calls.resume()
-        elif was_probing or stops_at_once(trouble):
-            self._pause(trouble)
+        elif self.blames_orders:
+            # Too many. The next push goes on.
+            self.breaker.count(self.calls.failures, self.trouble)
+            self._pause(self.trouble)
+        elif stops_at_once(self.trouble) or not self.backlog.has_more:
+            self._pause(self.trouble)
         else:
-            self.doubt = trouble
+            self._ask()
+
+    def _judge(self, question: Call) -> None:
+        """See what the answer says of Komfortkasse."""
+        self.question = None
+        if question.is_answered:
+            self.breaker.close()
+            self.calls.resume()
+            if self.trouble is not None:
+                self.blames_orders = True
+                self.calls.stop_after = _MOST_BAD
+        elif isinstance(question.error, Exception):
+            self.breaker.count(1, question.error)
+            self._pause(question.error)
+        elif self.trouble is not None:
+            self._pause(self.trouble)
+        else:
+            self.breaker.release_probe()
 
     def _pause(self, error: BaseException) -> None:
         self.breaker.pause(error)
@@ -297,22 +315,3 @@ class _ShopPush:
         self.calls.halt()
         self.stopped.setdefault(self.shop.alias, reason)
         logger.log(level, "Shop %r is left alone in this run: %s", self.shop.alias, reason)
-
-
-def _tell(
-    breaker: Breaker, calls: Sequence[Call], trouble: BaseException | None
-) -> BaseException | None:
-    """Count the failures in a row; an answer clears them. Return the trouble that is left."""
-    failures = 0
-    for call in calls:
-        keeps_trouble = trouble is not None and stops_at_once(trouble)
-        if is_failure(call.error):
-            failures += 1
-            trouble = trouble if keeps_trouble else call.error
-        elif call.is_answered:
-            failures = 0
-            breaker.close()
-            trouble = trouble if keeps_trouble else None
-    if failures and trouble is not None:
-        breaker.count(failures, trouble)
-    return trouble

@@ -10,7 +10,6 @@ from komfortkasse_django.database import DatabaseUnavailable
 from komfortkasse_django.exceptions import AuthenticationFailed
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.queue.backlog import Backlog
-from komfortkasse_django.queue.breaker import STOP_AFTER
 from komfortkasse_django.queue.calls import Call, Calls
 from komfortkasse_django.queue.leases import Lease
 from komfortkasse_django.queue.lookups import look_up
@@ -36,23 +35,27 @@ class Sending:
     backlog: Backlog
     settlement: Settlement
 
-    def send(self, leases: list[Lease], *, failures: int) -> None:
-        """Start a call for each order number. There were ``failures`` in a row before.
+    def connect(self, failures: int) -> None:
+        """Make calls possible. There were ``failures`` in a row before.
 
         Raises ``AuthenticationFailed`` and ``LeaveAlone``.
         """
+        try:
+            self.calls.connect(failures)
+        except (TypeError, ValueError) as error:
+            raise LeaveAlone(f"its settings are wrong: {error}") from error
+
+    def send(self, leases: list[Lease], *, failures: int) -> None:
+        """Start a call for each order number. Raises as ``connect``."""
         if not leases:
             return
         try:
-            self.calls.connect(failures)
-        except AuthenticationFailed:
+            self.connect(failures)
+        except (AuthenticationFailed, LeaveAlone):
             self.backlog.give_back(leases)
             raise
-        except (TypeError, ValueError) as error:
-            self.backlog.give_back(leases)
-            raise LeaveAlone(f"its settings are wrong: {error}") from error
         send_by = self.backlog.send_by
-        leases = self._settle_superseded(leases, is_probe=failures >= STOP_AFTER)
+        leases = self._settle_superseded(leases)
         if leases and time.monotonic() > send_by:
             self.backlog.give_back(leases)
             # The next claim would come to the same.
@@ -63,7 +66,7 @@ class Sending:
         for number, its_leases in numbers.items():
             self.calls.start(Call(self.calls, number, its_leases, send_by))
 
-    def _settle_superseded(self, leases: list[Lease], *, is_probe: bool) -> list[Lease]:
+    def _settle_superseded(self, leases: list[Lease]) -> list[Lease]:
         """Settle the rows whose number is alive, and return the other leases."""
         asked = [lease for lease in leases if lease.row.requested_via in RemovedOrder.SUPERSEDABLE]
         numbers = list(dict.fromkeys(lease.row.order_number for lease in asked))
@@ -82,7 +85,7 @@ class Sending:
                 done[lease] = None
         self.settlement.store(done)
         left = [lease for lease in leases if lease not in done]
-        if errors and len(errors) == len(numbers) and (len(numbers) > 1 or is_probe):
+        if len(errors) == len(numbers) > 1:
             # Not every row of a long queue has to pay for a broken filter. The log has the errors.
             self.backlog.give_back(left)
             raise LeaveAlone(

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from unittest import mock
+from urllib.parse import unquote
 
 import pytest
 import requests
@@ -31,6 +32,7 @@ from hypothesis.stateful import (
 )
 
 from komfortkasse_django.models import RemovedOrder, ShopState
+from komfortkasse_django.queue.calls import IMPOSSIBLE
 from komfortkasse_django.queue.pushing import push
 from komfortkasse_django.removals import remove
 from tests.settings import KOMFORTKASSE
@@ -94,36 +96,49 @@ weathers = st.builds(
 )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Brakes:
     """What the calls of a push make of a shop's breaker."""
 
     failures: int
-    pause: timedelta | None = None
-    """For how long the shop is paused now, if it is."""
-    is_doubted: bool = False
-    """Whether the shop is paused next, unless a row that was never tried fares better."""
+    was_paused: bool
+    pauses: tuple[timedelta, ...] = ()
+    """For how long the shop may be paused now, if it is."""
+    blames_orders: bool = False
+    """Whether Komfortkasse was found to be well after three failures."""
 
     @classmethod
-    def after(cls, failures: int, moods: list[str]) -> "Brakes":
-        """``failures`` is how many in a row there were before. Nothing is called in a pause."""
-        now = cls(failures)
-        is_probe = failures >= 3
-        for mood in moods:
-            assert now.pause is None
+    def after(cls, before: ShopState, heard: list[tuple[str, str]], nows: list[datetime]):
+        """Nothing is called in a pause, and first of all what tells whether it is over."""
+        now = cls(before.failures, before.paused_until is not None)
+        is_probe, in_a_row = now.was_paused, 0
+        for number, mood in heard:
+            is_question = number.startswith(IMPOSSIBLE)
+            assert not now.pauses
+            assert is_question == (is_probe or (now.failures >= 3 and not now.blames_orders))
             if mood in FINAL:
-                now = cls(0)
-            elif is_probe:
-                pause = min(15 * 2 ** (now.failures - 2), 300)
-                now = cls(now.failures + 1, timedelta(seconds=pause))
-            elif mood in {"wrong key", *PAUSES} or now.is_doubted:
-                now = cls(3, timedelta(seconds=15))
+                now.blames_orders = now.blames_orders or (is_question and not is_probe)
+                now.failures = in_a_row = 0
             else:
-                now = cls(now.failures + 1, is_doubted=now.failures == 2)
-            if mood in PAUSES and min(PAUSES[mood], HOUR) > now.pause:
-                now = cls(3, min(PAUSES[mood], HOUR))
+                in_a_row += 1
+                if is_question or not now.blames_orders:
+                    now.failures += 1
+                if is_question or mood in {"wrong key", *PAUSES}:
+                    now.failures = max(now.failures, in_a_row)
+                    now.pauses = (timedelta(seconds=15),)
+                    if is_probe:
+                        now.pauses = tuple(grown(each - before.failing_since) for each in nows)
+                if mood in PAUSES:
+                    now.pauses = (min(PAUSES[mood], HOUR),)
             is_probe = False
         return now
+
+
+def grown(lasted: timedelta) -> timedelta:
+    """How long the next pause is, after trouble that has lasted for so long."""
+    bounds = {0: 15, 15: 30, 45: 60, 105: 120, 225: 240, 465: 300}
+    seconds = max(bounds[bound] for bound in bounds if timedelta(seconds=bound) <= lasted)
+    return timedelta(seconds=seconds)
 
 
 numbers = st.sampled_from(["1001", "1002", "1003", "Ä/2 %", " ", None])
@@ -171,7 +186,8 @@ class Listener(Komfortkasse):
         try:
             return super()._call(request)
         finally:
-            self.heard.append((self.numbers[-1], mood))
+            number = unquote(request.path_url.rpartition("/")[2])
+            self.heard.append((number, mood))
             if position == self.weather.call:
                 raise Killed
 
@@ -304,7 +320,7 @@ class Shop(RuleBasedStateMachine):
             key
             for key in may_be_sent
             if key in new or is_due(before[key], started)
-            if may_be_called(brakes, started)
+            if not is_paused(brakes, started)
         }
         for key, row in before.items():
             if key not in due and key in after:
@@ -345,7 +361,11 @@ class Shop(RuleBasedStateMachine):
         *,
         is_killed: bool,
     ) -> None:
-        heard = self.komfortkasse.heard
+        heard = [
+            (number, mood)
+            for number, mood in self.komfortkasse.heard
+            if not number.startswith(IMPOSSIBLE)
+        ]
         in_use = {entry.number for entry in self.orders.values()}
         tried: dict[int, tuple[str, str]] = {}
         """What each row that was sent was and has become."""
@@ -389,22 +409,20 @@ class Shop(RuleBasedStateMachine):
 
     def check_brakes(self, before: ShopState, started: datetime, due: list[RemovedOrder]) -> None:
         """Was Komfortkasse left alone when it had to be, and only then?"""
-        moods = [mood for _number, mood in self.komfortkasse.heard]
-        expected = Brakes.after(before.failures, moods)
+        expected = Brakes.after(before, self.komfortkasse.heard, [started, self.now])
         now = ShopState.objects.first() or ShopState()
         waiting = [row for row in due if is_due(row, self.now)]
-        if expected.is_doubted and now.failures == 3 and now.paused_until:
-            # There was no row left that had never been tried, or the push could not tell.
-            assert not [row for row in waiting if row.attempts == 0]
-            expected = Brakes(3, timedelta(seconds=15))
         assert now.failures == expected.failures
         assert (now.failing_since is None) == (now.failures == 0)
         assert (now.last_error == "") == (now.failures == 0)
-        if expected.pause:
-            assert started < now.paused_until - expected.pause <= self.now
-            event(f"paused for {expected.pause}")
+        if now.failures >= 3 and self.komfortkasse.heard and not expected.pauses:
+            # No row was left, so it was not asked whether only these fail.
+            assert not waiting
+            expected.pauses = (timedelta(seconds=15),)
+        if expected.pauses:
+            assert any(started < now.paused_until - pause <= self.now for pause in expected.pauses)
+            event(f"paused for {expected.pauses[0]}")
         else:
-            assert not expected.is_doubted
             assert not waiting or is_paused(before, started)
 
     # The steps
@@ -519,11 +537,6 @@ def is_due(row: RemovedOrder, now: datetime) -> bool:
 
 def is_paused(shop: ShopState, now: datetime) -> bool:
     return shop.paused_until is not None and shop.paused_until > now
-
-
-def may_be_called(shop: ShopState, now: datetime) -> bool:
-    """Whether the shop is not paused, or for so long that new rows are tried after a minute."""
-    return not is_paused(shop, now) or shop.failures >= 6
 
 
 def meaning(mood: str, was: str) -> str:

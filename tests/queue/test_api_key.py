@@ -104,7 +104,7 @@ def test_that_gives_none_pauses_the_shop(komfortkasse, keys, caplog, wait, rubbi
     assert "API_KEY" in result.stopped["default"]
     assert RemovedOrder.objects.pending().filter(attempts=0, last_error="").count() == 20
     state = ShopState.objects.get()
-    assert (state.error_code, state.failures) == ("authentication_failed", 3)
+    assert (state.error_code, state.failures) == ("authentication_failed", 1)
     assert state.failing_since is not None
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert "Shop 'default' is paused for 15 s: The function in API_KEY" in caplog.text

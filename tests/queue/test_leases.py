@@ -191,7 +191,7 @@ def refuse(monkeypatch):
 
 
 @pytest.mark.parametrize("refused", ["reference_number", "amount", "last_error"])
-@pytest.mark.parametrize("error", [DataError("no"), IntegrityError("a CHECK of the shop's")])
+@pytest.mark.parametrize("error", [DataError("no"), UnicodeEncodeError("utf-8", "ä", 0, 1, "no")])
 def test_only_what_the_database_refuses_is_left_blank(held, refuse, caplog, refused, error):
     answer = {
         "reference_number": "K1234A",
@@ -226,6 +226,38 @@ def test_a_row_that_cannot_be_stored_at_all_holds_up_no_other(held, refuse, capl
 
     assert states() == ["pending", "removed"]
     assert "Order 1001: the answer cannot be stored; it will be sent again" in caplog.text
+    # Not for ever as soon as its lease ends.
+    row = RemovedOrder.objects.pending().get()
+    assert (row.error_code, row.attempts) == ("unforeseen", 1)
+    assert row.last_error == f"The answer cannot be stored: {type(error).__name__}"
+    assert timedelta(seconds=25) < row.next_attempt_at - timezone.now() <= timedelta(seconds=60)
+
+
+@pytest.mark.parametrize("name", ["reference_number", "amount_paid"])
+def test_a_constraint_of_the_shop_costs_no_part_of_an_answer(held, refuse, name):
+    """What Komfortkasse said is not dropped in silence."""
+    held[0].row.amount_paid = Decimal("10.00")
+    refuse(name, error=IntegrityError("a CHECK of the shop's"))
+
+    assert leases.settle(held, using="default") == held[1:]
+
+    assert states() == ["pending", "removed"]
+
+
+def test_a_row_that_refuses_every_change_is_due_when_its_lease_ends(held, refuse, caplog):
+    refuse("state", "last_error", error=IntegrityError("no"))
+
+    assert leases.settle(held, using="default") == held[1:]
+
+    row = RemovedOrder.objects.pending().get()
+    assert (row.last_error, row.next_attempt_at) == ("", held[0].stored)
+
+
+def test_a_database_that_goes_down_while_that_is_said(held, obstacles):
+    obstacles += [IntegrityError("no")] * 2 + [locked()] * 1000
+
+    with pytest.raises(OperationalError, match="locked"):
+        leases.settle(held, using="default")
 
 
 def test_a_database_that_fails_while_the_refused_part_is_looked_for(held, obstacles, caplog):
@@ -238,9 +270,8 @@ def test_a_database_that_fails_while_the_refused_part_is_looked_for(held, obstac
     assert "it will be sent again" in caplog.text
 
 
-@pytest.mark.parametrize("error", [IntegrityError("no"), DataError("no")])
-def test_what_fails_only_at_first_is_stored_as_it_is(held, obstacles, error):
-    obstacles += [error, error]
+def test_what_fails_only_at_first_is_stored_as_it_is(held, obstacles):
+    obstacles += [DataError("no"), DataError("no")]
 
     assert leases.settle(held, using="default") == held
 

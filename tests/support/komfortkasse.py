@@ -7,6 +7,7 @@ from urllib.parse import unquote
 import responses
 from requests import PreparedRequest
 
+from komfortkasse_django.queue.calls import IMPOSSIBLE
 from tests.support.loopback import ORDER
 
 URL = "https://komfortkasse.test/api/v2"
@@ -20,10 +21,14 @@ def order_json(number: str, **attributes: object) -> dict[str, object]:
 
 
 class Komfortkasse:
-    """Knows every order that has no other answer in ``answers``, and records all requests."""
+    """Knows every order that has no other answer in ``answers``, and records all requests.
+
+    ``questions`` are those for an order that cannot exist, ``numbers`` all others.
+    """
 
     def __init__(self, mock: responses.RequestsMock) -> None:
         self.numbers: list[str] = []
+        self.questions: list[str] = []
         self.requests: list[PreparedRequest] = []
         self.answers: dict[str, Answer | Exception] = {}
         self.answer: Answer | Exception | None = None
@@ -31,9 +36,12 @@ class Komfortkasse:
 
     def _call(self, request: PreparedRequest) -> Answer:
         number = unquote(request.path_url.removeprefix("/api/v2/order/remove/"))
-        self.numbers.append(number)
+        is_question = number.startswith(IMPOSSIBLE)
+        (self.questions if is_question else self.numbers).append(number)
         self.requests.append(request)
         answer = self.answers.get(number, self.answer)
+        if is_question and answer is None:
+            return error(404)
         if isinstance(answer, Exception):
             raise answer
         return answer or (200, {}, json.dumps(order_json(number)))

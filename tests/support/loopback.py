@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import Self
 from urllib.parse import unquote
 
+from komfortkasse_django.queue.calls import IMPOSSIBLE
+
 ORDER = {
     "number": "1001",
     "date": "25-04-2018",
@@ -173,7 +175,8 @@ def once(data: bytes) -> Callable[[Connection], None]:
 class Komfortkasse:
     """Knows every order and counts the requests. Calls the hooks with each order number.
 
-    ``serve`` is the script of its server.
+    ``serve`` is the script of its server. It does not count questions for an order that cannot
+    exist.
     """
 
     def __init__(self) -> None:
@@ -190,6 +193,11 @@ class Komfortkasse:
         self.on_connect()
         while head := connection.read_request():
             number = number_in(head)
+            if number.startswith(IMPOSSIBLE):
+                connection.send(
+                    http_answer(b'{"error": "Order not found"}', status="404 Not Found")
+                )
+                continue
             self.numbers.append(number)
             answer = self.on_request(number) or http_answer(order_json(number=number))
             connection.send(answer)

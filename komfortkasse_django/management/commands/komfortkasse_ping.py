@@ -19,7 +19,7 @@ from komfortkasse_django.exceptions import (
     ServiceUnavailable,
 )
 from komfortkasse_django.management.arguments import add_shop
-from komfortkasse_django.queue.calls import api_key_of
+from komfortkasse_django.queue.calls import IMPOSSIBLE, api_key_of
 
 # A class before those that it inherits from.
 _ADVICE = (
@@ -81,7 +81,7 @@ def _problem_of(shop: Shop) -> str:
     """What is wrong and what to write instead, or an empty string."""
     try:
         client = Client(api_key=api_key_of(shop), api_url=shop.api_url, deadline=shop.deadline)
-        client.remove_order(f"komfortkasse_django-ping-{uuid4()}")
+        client.remove_order(f"{IMPOSSIBLE}{uuid4()}")
     except OrderNotFound:
         return ""
     except KomfortkasseError as error:
