@@ -1,6 +1,8 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from io import StringIO
 from typing import Any
@@ -25,30 +27,40 @@ def with_api_url(url: str) -> dict[str, Any]:
     return {"default": options}
 
 
-class DemoTests(LiveServerTestCase):
+class ShopTests(LiveServerTestCase):
+    """The shop, whose Komfortkasse is the sandbox in it."""
+
     def setUp(self) -> None:
-        self.output = StringIO()
         override = override_settings(
             KOMFORTKASSE=with_api_url(f"{self.live_server_url}/sandbox/api/v2")
         )
         override.enable()
         self.addCleanup(override.disable)
 
-    def watch(self) -> None:
-        """Run ``komfortkasse_push --watch`` until the test ends."""
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        """Run ``komfortkasse_push --watch`` meanwhile."""
         environment = {
             **os.environ,
             "SQLITE_PATH": str(connection.settings_dict["NAME"]),
             "KOMFORTKASSE_API_URL": settings.KOMFORTKASSE["default"]["API_URL"],
             "KOMFORTKASSE_API_KEY": settings.SANDBOX_API_KEY,
         }
-        watcher = subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, "manage.py", "komfortkasse_push", "--watch=0.2", "--verbosity=0"],
             cwd=settings.BASE_DIR,
             env=environment,
-        )
-        self.addCleanup(watcher.wait)
-        self.addCleanup(watcher.terminate)
+        ) as watcher:
+            try:
+                yield
+            finally:
+                watcher.terminate()
+
+
+class DemoTests(ShopTests):
+    def setUp(self) -> None:
+        super().setUp()
+        self.output = StringIO()
 
     def fail_demo(self) -> str:
         try:
@@ -58,8 +70,8 @@ class DemoTests(LiveServerTestCase):
         raise AssertionError(self.output.getvalue())
 
     def test_everything_is_as_expected(self) -> None:
-        self.watch()
-        call_command("demo", stdout=self.output, skip_checks=False)
+        with self.watch():
+            call_command("demo", stdout=self.output, skip_checks=False)
 
         output = self.output.getvalue()
         assert "1002       delete         removed     DISAPPEARED     K1002A     54.00" in output
@@ -70,25 +82,23 @@ class DemoTests(LiveServerTestCase):
         assert "All rows are as expected" in output
 
     def test_a_wrong_row_is_shown(self) -> None:
-        self.watch()
         expected = [*demo.expected_mirror()[1:], ("9999", "delete")]
-        with mock.patch.object(demo, "expected_mirror", return_value=expected):
+        with self.watch(), mock.patch.object(demo, "expected_mirror", return_value=expected):
             message = self.fail_demo()
 
         assert "+1001 | delete | removed" in message
         assert "-9999 | delete" in message
 
     def test_an_order_that_is_not_in_the_shop_is_shown(self) -> None:
-        self.watch()
-        with mock.patch.object(demo, "LEFT_IN_THE_SHOP", {"9999", *demo.LEFT_IN_THE_SHOP}):
+        left = {"9999", *demo.LEFT_IN_THE_SHOP}
+        with self.watch(), mock.patch.object(demo, "LEFT_IN_THE_SHOP", left):
             message = self.fail_demo()
 
         assert "--- The shop" in message
         assert "-9999" in message
 
     def test_an_order_that_komfortkasse_still_has_is_shown(self) -> None:
-        self.watch()
-        with mock.patch.object(SandboxOrder, "as_json", remove_nothing):
+        with self.watch(), mock.patch.object(SandboxOrder, "as_json", remove_nothing):
             message = self.fail_demo()
 
         assert "--- The sandbox" in message
@@ -114,7 +124,7 @@ def remove_nothing(order: SandboxOrder, included: object) -> dict[str, object]:
     return {**order.attributes, "number": order.number, "paymentStatus": "DISAPPEARED"}
 
 
-class TutorialTests(LiveServerTestCase):
+class TutorialTests(ShopTests):
     """What ``docs/tutorial.rst`` tells its readers to do after the demo."""
 
     def delete(self, thing: Order | Outage) -> None:
@@ -126,30 +136,30 @@ class TutorialTests(LiveServerTestCase):
 
     def test_leads_to_what_it_promises(self) -> None:
         self.client.force_login(User.objects.create_superuser("demo"))
-        with override_settings(KOMFORTKASSE=with_api_url(f"{self.live_server_url}/sandbox/api/v2")):
+        with self.watch():
             call_command("demo", stdout=StringIO())
 
-            self.delete(Order.objects.get(number="1015"))
+        self.delete(Order.objects.get(number="1015"))
 
-            removal = RemovedOrder.objects.get(order_number="1015")
-            assert removal.state == "removed"
-            assert SandboxOrder.objects.get(number="1015").removed_at
+        removal = RemovedOrder.objects.get(order_number="1015")
+        assert removal.state == "removed"
+        assert SandboxOrder.objects.get(number="1015").removed_at
 
-            self.client.post(reverse("admin:sandbox_outage_add"), {"calls_left": ""})
-            self.delete(Order.objects.get(number="1016"))
+        self.client.post(reverse("admin:sandbox_outage_add"), {"calls_left": ""})
+        self.delete(Order.objects.get(number="1016"))
 
-            removal = RemovedOrder.objects.get(order_number="1016")
-            assert removal.state == "pending"
+        removal = RemovedOrder.objects.get(order_number="1016")
+        assert removal.state == "pending"
 
-            self.delete(Outage.objects.get(calls_left=None))
-            self.client.post(
-                reverse("admin:komfortkasse_django_removedorder_try_again", args=[removal.pk])
-            )
+        self.delete(Outage.objects.get(calls_left=None))
+        self.client.post(
+            reverse("admin:komfortkasse_django_removedorder_try_again", args=[removal.pk])
+        )
 
-            removal.refresh_from_db()
-            assert removal.state == "removed"
-            page = self.client.get(reverse("admin:komfortkasse_django_removedorder_changelist"))
-            self.assertContains(page, "20.00\N{NO-BREAK SPACE}EUR: refund needed")
+        removal.refresh_from_db()
+        assert removal.state == "removed"
+        page = self.client.get(reverse("admin:komfortkasse_django_removedorder_changelist"))
+        self.assertContains(page, "20.00\N{NO-BREAK SPACE}EUR: refund needed")
 
 
 class DemoServerTests(TransactionTestCase):
@@ -166,7 +176,7 @@ class DemoServerTests(TransactionTestCase):
         assert not Order.objects.exists()
 
 
-class OrderAdminTests(LiveServerTestCase):
+class OrderAdminTests(ShopTests):
     def test_cancels_once_and_removes_at_komfortkasse(self) -> None:
         self.client.force_login(User.objects.create_superuser("staff"))
         customer = Customer.objects.create(name="Max Mustermann")
@@ -174,9 +184,8 @@ class OrderAdminTests(LiveServerTestCase):
             number="1001", customer=customer, total=Decimal(1), payment_method="invoice"
         )
         selection = {"action": "cancel", "_selected_action": [order.pk]}
-        with override_settings(KOMFORTKASSE=with_api_url(f"{self.live_server_url}/sandbox/api/v2")):
-            for _ in range(2):
-                self.client.post(reverse("admin:shop_order_changelist"), selection)
+        for _ in range(2):
+            self.client.post(reverse("admin:shop_order_changelist"), selection)
 
         order.refresh_from_db()
         assert order.cancelled_at is not None
