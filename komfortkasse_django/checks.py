@@ -6,7 +6,6 @@ for another message.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from inspect import getattr_static
@@ -91,8 +90,7 @@ def check_keys(alias: str, options: Mapping[Any, object]) -> Iterator[CheckMessa
     """Unknown and missing keys."""
     for key in options:
         if key not in KEYS:
-            close = get_close_matches(str(key).upper(), KEYS, n=1)
-            hint = f"Write {close[0]!r}." if close else f"Write one of {', '.join(KEYS)}."
+            hint = f"Write one of {', '.join(KEYS)}."
             yield _error(3, f"KOMFORTKASSE[{alias!r}] has the unknown key {key!r:.40}.", hint)
     required = {"ORDER_MODEL": 'Write your Order model as "app_label.Model".'}
     if options.get("ENABLED", True):

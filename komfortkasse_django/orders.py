@@ -1,7 +1,7 @@
 """What the shop's database says about an order: its number, and whether it is alive or gone."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db import Error, models, router
 from django.db.models import Model, QuerySet
@@ -17,15 +17,8 @@ _CHUNK = 2000  # orders of a walk that are looked at together
 _FETCH_RAISE = getattr(models, "FETCH_RAISE", object())
 
 
-class Found(NamedTuple):
-    """An order that a walk found."""
-
-    key: Any
-    number: object
-    """As the field holds it or the function returns it."""
-    is_gone: bool
-    """Whether it meets ``ORDER_GONE``."""
-
+Found = tuple[Any, object, bool]
+"""Of an order: primary key, number as the shop has it, and whether it meets ``ORDER_GONE``."""
 
 # --- Numbers --------------------------------------------------------------------------------------
 
@@ -102,9 +95,8 @@ def _last_number(shop: Shop, order: Model) -> str | None:
     """Return the number of an order without a row; None if only the database could tell it."""
     field = shop.number_field
     needed = vars(order).values() if field is None else [vars(order).get(field.attname)]
-    if not _is_loaded(shop, order) or any(map(_is_unresolved, needed)):
-        return None
-    return _number_in(shop, order)
+    is_known = _is_loaded(shop, order) and not any(map(_is_unresolved, needed))
+    return _number_in(shop, order) if is_known else None
 
 
 def _key(shop: Shop, order: Model) -> object:
@@ -189,7 +181,7 @@ def walk(shop: Shop, *, using: str) -> Iterator[list[Found]]:
         if shop.gone is not None:
             within = rows.filter(pk__gte=first, pk__lte=last).filter(shop.gone)
             keys = set(within.values_list("pk", flat=True))
-        yield [Found(key, number, key in keys) for key, number in chunk]
+        yield [(key, number, key in keys) for key, number in chunk]
         later = rows.filter(pk__gt=last)
 
 

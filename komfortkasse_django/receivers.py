@@ -85,11 +85,7 @@ def reconnect(*, setting: str, **kwargs: object) -> None:
 
 
 def read(
-    sender: type[Model],
-    instance: Model,
-    using: str | None,
-    origin: object = None,
-    **kwargs: object,
+    sender: type[Model], instance: Model, using: str | None, origin: object = None, **kwargs: object
 ) -> None:
     """Keep the order's numbers until it is deleted."""
     using = using or router.db_for_write(sender, instance=instance)
@@ -111,11 +107,7 @@ def read(
 
 
 def write(
-    sender: type[Model],
-    instance: Model,
-    using: str | None,
-    origin: object = None,
-    **kwargs: object,
+    sender: type[Model], instance: Model, using: str | None, origin: object = None, **kwargs: object
 ) -> None:
     """Record everything that was read in the ``delete()`` that this belongs to."""
     if not _read:
@@ -183,13 +175,7 @@ def look(sender: type[Model], instance: Model, *, raw: bool, using: str, **kwarg
 
 
 def compare(
-    sender: type[Model],
-    instance: Model,
-    *,
-    created: bool,
-    raw: bool,
-    using: str,
-    **kwargs: object,
+    sender: type[Model], instance: Model, *, created: bool, raw: bool, using: str, **kwargs: object
 ) -> None:
     """Record the order's removal if this ``save()`` is its end."""
     if raw:

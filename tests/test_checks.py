@@ -161,15 +161,12 @@ def test_e016_without_an_alias(check):
     assert {number for number, _ in check(GOOD)} == {"E016"}
 
 
-@pytest.mark.parametrize(
-    ("key", "hint"),
-    [("API_KEYS", "'API_KEY'"), ("order_model", "'ORDER_MODEL'"), ("colour", "API_KEY, "), (5, "")],
-)
-def test_e003_unknown_key(check, key, hint):
+@pytest.mark.parametrize("key", ["API_KEYS", "order_model", 5])
+def test_e003_unknown_key(check, key):
     [(number, text)] = check({"default": {**GOOD, key: "x"}})
 
     assert number == "E003"
-    assert hint in text
+    assert "Write one of API_KEY, ORDER_MODEL, " in text
 
 
 @pytest.mark.parametrize("key", ["API_KEY", "ORDER_MODEL"])
