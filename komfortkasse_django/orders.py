@@ -58,22 +58,23 @@ def clean_number(value: object) -> str | None:
 
     Raises ``ValueError`` for what cannot be a number, or cannot be stored or sent.
     """
-    kind = type(value)
-    if value is None:
-        return None
-    if isinstance(value, bytes | bytearray | memoryview):
-        value = bytes(value).decode()
-    elif (
-        callable(value)
-        or _is_unresolved(value)
-        or (kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__)
-    ):
-        raise ValueError(f"The order number is a {kind.__name__}; pass text or a whole number.")
-    number = value if isinstance(value, str) else str(value)
+    number = value if isinstance(value, str) else _text(value)
     if not number.strip():
         return None
     check_number(number)
     return number
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).decode()
+    kind = type(value)
+    has_no_text = kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__
+    if has_no_text or callable(value) or _is_unresolved(value):
+        raise ValueError(f"The order number is a {kind.__name__}; pass text or a whole number.")
+    return str(value)
 
 
 def _stored(shop: Shop, keys: Sequence[object], using: str) -> dict[object, str | None]:

@@ -738,7 +738,7 @@ def test_an_id_means_one_thing():
         for node in ast.walk(function):
             if (
                 isinstance(node, ast.Call)
-                and getattr(node.func, "id", "") in {"_error", "_check_path"}
+                and getattr(node.func, "id", "") in {"_error", "_check_function"}
                 and isinstance(node.args[0], ast.Constant)
             ):
                 givers[node.args[0].value].add(function.name)
