@@ -20,8 +20,6 @@ _FETCH_RAISE = getattr(models, "FETCH_RAISE", object())
 Found = tuple[Any, object, bool]
 """Of an order: primary key, number as the shop has it, and whether it meets ``ORDER_GONE``."""
 
-# --- Numbers --------------------------------------------------------------------------------------
-
 
 def number_of(shop: Shop, order: Model, *, using: str, trusted: bool) -> str | None:
     """Return the number under which Komfortkasse knows ``order``, or None if it need not know it.
@@ -119,9 +117,6 @@ def _is_loaded(shop: Shop, order: Model) -> bool:
         return shop.number_field.attname in order.__dict__
     fetch_mode = getattr(order._state, "fetch_mode", None)
     return fetch_mode is not _FETCH_RAISE and not order.get_deferred_fields()
-
-
-# --- Alive or gone --------------------------------------------------------------------------------
 
 
 def alive(shop: Shop, numbers: Iterable[str], *, using: str) -> set[str]:
@@ -228,9 +223,6 @@ def _shown(shop: Shop, keys: Iterable[object], using: str) -> set[object]:
         raise
     except Exception:  # noqa: BLE001 - for example a manager that needs a scope
         return set(keys)
-
-
-# --- Rows and databases ---------------------------------------------------------------------------
 
 
 def distinct(orders: Iterable[Model]) -> list[Model]:

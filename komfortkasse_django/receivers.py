@@ -81,9 +81,6 @@ def reconnect(*, setting: str, **kwargs: object) -> None:
         connect()
 
 
-# --- deleting -------------------------------------------------------------------------------------
-
-
 def read(
     sender: type[Model], instance: Model, using: str | None, origin: object = None, **kwargs: object
 ) -> None:
@@ -161,9 +158,6 @@ class _Latest(threading.local):
 
 
 _latest = _Latest()
-
-
-# --- saving ---------------------------------------------------------------------------------------
 
 
 def look(sender: type[Model], instance: Model, *, raw: bool, using: str, **kwargs: object) -> None:
