@@ -268,12 +268,10 @@ def check_order_gone(shop: Shop) -> Iterator[CheckMessage]:
         yield _error(25, f"{at} is {shop.order_gone!r:.40}, which is not a condition.", hint)
     elif shop.installed_model is not None:
         try:
-            query = models.QuerySet(shop.model).filter(shop.gone).query
+            yield from _check_choices(at, models.QuerySet(shop.model).filter(shop.gone).query.where)
         except Exception as error:  # noqa: BLE001 - whatever fields and lookups raise
             reason = f"{type(error).__name__}: {error}"
             yield _error(25, f"{at} does not fit {shop.model._meta.label}: {reason}", hint)
-        else:
-            yield from _check_choices(at, query.where)
 
 
 def _check_choices(at: str, where: WhereNode) -> Iterator[CheckMessage]:

@@ -72,9 +72,9 @@ def test_keeps_what_nobody_has_settled(left_to_do):
     rows(2)
     RemovedOrder.objects.filter(order_number="1").update(**left_to_do)
 
-    assert prune() == "Finished removals that were deleted: 1\n"
+    assert prune() == "Deleted 1 finished removal.\n"
     RemovedOrder.objects.settle()
-    assert prune() == "Finished removals that were deleted: 1\n"
+    assert prune() == "Deleted 1 finished removal.\n"
 
 
 def test_keeps_what_was_finished_lately():

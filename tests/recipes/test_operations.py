@@ -289,7 +289,7 @@ def test_pruning(project, pending):
 
     written = project.sh(f"cd / && {command.replace('/srv/shop', str(project.path))}")
 
-    assert written == "Finished removals that were deleted: 1\n"
+    assert written == "Deleted 1 finished removal.\n"
     assert project.mirror() == [("2", "pending")]
 
 
