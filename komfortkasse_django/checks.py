@@ -6,7 +6,6 @@ for another message.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from inspect import getattr_static
@@ -91,8 +90,7 @@ def check_keys(alias: str, options: Mapping[Any, object]) -> Iterator[CheckMessa
     """Unknown and missing keys."""
     for key in options:
         if key not in KEYS:
-            close = get_close_matches(str(key).upper(), KEYS, n=1)
-            hint = f"Write {close[0]!r}." if close else f"Write one of {', '.join(KEYS)}."
+            hint = f"Write one of {', '.join(KEYS)}."
             yield _error(3, f"KOMFORTKASSE[{alias!r}] has the unknown key {key!r:.40}.", hint)
     required = {"ORDER_MODEL": 'Write your Order model as "app_label.Model".'}
     if options.get("ENABLED", True):
@@ -197,12 +195,8 @@ def check_order_number(shop: Shop) -> Iterator[CheckMessage]:
         "Write a field or property of the model, or the dotted path of a function that takes an"
         " order and returns its number."
     )
-    if callable(number):
-        return
-    if not isinstance(number, str):
-        yield _error(11, f"{at} is {number!r:.40}.", hint)
-    elif "." in number:
-        yield from _check_path(11, at, number, "shop.komfortkasse.number_of")
+    if not isinstance(number, str) or "." in number:
+        yield from _check_function(11, at, number, "shop.komfortkasse.number_of")
     elif model is None:
         return
     elif number == "pk" and isinstance(model._meta.pk, models.CompositePrimaryKey):
@@ -213,12 +207,8 @@ def check_order_number(shop: Shop) -> Iterator[CheckMessage]:
             hint,
         )
     elif shop.number_field is None and not _is_property(model, number):
-        yield _error(
-            11,
-            f"{at} is {number!r:.40}, which is neither a field nor a property of"
-            f" {model._meta.label}.",
-            hint,
-        )
+        problem = f"which is neither a field nor a property of {model._meta.label}"
+        yield _error(11, f"{at} is {number!r:.40}, {problem}.", hint)
 
 
 def _is_property(model: type[models.Model], name: str) -> bool:
@@ -247,13 +237,22 @@ def check_unique_number(shop: Shop) -> Iterator[CheckMessage]:
 
 def check_order_filter(shop: Shop) -> Iterator[CheckMessage]:
     """A filter that cannot be called."""
-    order_filter: object = shop.order_filter
-    at = _at(shop, "ORDER_FILTER")
-    if isinstance(order_filter, str):
-        yield from _check_path(12, at, order_filter, "shop.komfortkasse.is_prepaid")
-    elif order_filter is not None and not callable(order_filter):
-        hint = "Write a dotted path, a function or None."
-        yield _error(12, f"{at} is {order_filter!r:.40}.", hint)
+    if shop.order_filter is not None:
+        at = _at(shop, "ORDER_FILTER")
+        yield from _check_function(12, at, shop.order_filter, "shop.komfortkasse.is_prepaid")
+
+
+def _check_function(number: int, at: str, value: object, example: str) -> Iterator[CheckMessage]:
+    """What is neither a function nor the dotted path of one."""
+    hint = f'Write a function or its dotted path, such as "{example}".'
+    try:
+        function = import_string(value) if isinstance(value, str) else value
+    except Exception as error:  # noqa: BLE001 - importing runs the shop's code
+        reason = f"{type(error).__name__}: {error}"
+        yield _error(number, f"{at} is {value!r:.80}, which cannot be imported: {reason}", hint)
+    else:
+        if not callable(function):
+            yield _error(number, f"{at} is {value!r:.80}, which cannot be called.", hint)
 
 
 def check_order_gone(shop: Shop) -> Iterator[CheckMessage]:
@@ -269,12 +268,10 @@ def check_order_gone(shop: Shop) -> Iterator[CheckMessage]:
         yield _error(25, f"{at} is {shop.order_gone!r:.40}, which is not a condition.", hint)
     elif shop.installed_model is not None:
         try:
-            query = models.QuerySet(shop.model).filter(shop.gone).query
+            yield from _check_choices(at, models.QuerySet(shop.model).filter(shop.gone).query.where)
         except Exception as error:  # noqa: BLE001 - whatever fields and lookups raise
             reason = f"{type(error).__name__}: {error}"
             yield _error(25, f"{at} does not fit {shop.model._meta.label}: {reason}", hint)
-        else:
-            yield from _check_choices(at, query.where)
 
 
 def _check_choices(at: str, where: WhereNode) -> Iterator[CheckMessage]:
@@ -292,18 +289,6 @@ def _check_choices(at: str, where: WhereNode) -> Iterator[CheckMessage]:
                     f"{at} asks for {value!r:.40}, which is not among the choices of {field}.",
                     f"Write one of {', '.join(map(repr, choices))}.",
                 )
-
-
-def _check_path(number: int, at: str, path: str, example: str) -> Iterator[CheckMessage]:
-    hint = f'Write the dotted path of a function, such as "{example}".'
-    try:
-        function = import_string(path)
-    except Exception as error:  # noqa: BLE001 - importing runs the shop's code
-        reason = f"{type(error).__name__}: {error}"
-        yield _error(number, f"{at} is {path!r:.80}, which cannot be imported: {reason}", hint)
-    else:
-        if not callable(function):
-            yield _error(number, f"{at} is {path!r:.80}, which cannot be called.", hint)
 
 
 def check_database_cascade(shop: Shop) -> Iterator[CheckMessage]:

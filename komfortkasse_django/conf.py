@@ -39,8 +39,8 @@ class Shop:
     task_queue: str = "default"
     extend_order_admin: bool = True
 
-    # Not functools.cached_property: it keeps all attributes, so also the key, in a local variable,
-    # and error reports show local variables.
+    # Not functools.cached_property: it has all attributes, so also the key, in a local variable,
+    # which error reports show.
     @cached_property
     def model(self) -> type[Model]:
         """The shop's Order model. Raises an error if ``ORDER_MODEL`` does not name one."""

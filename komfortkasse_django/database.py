@@ -1,4 +1,4 @@
-"""Which database keeps the mirror, how SQLite lets one writer in, and waiting for a database."""
+"""Which database keeps the mirror, SQLite's one writer, and waiting for a database."""
 
 import sqlite3
 import time
@@ -48,17 +48,16 @@ class DatabaseUnavailable(OperationalError):  # noqa: N818 - the name says what 
 def write_first(using: str, model: type[Model]) -> None:
     """Become SQLite's only writer before this transaction reads. Do nothing on other databases.
 
-    ``model`` is any model that has a table there.
-
-    SQLite has no row locks. In its default mode, a transaction that reads first and writes later
-    fails at once if another one wrote in between. A transaction that writes first waits for its
-    turn, even if it changes no row. One that began IMMEDIATE or EXCLUSIVE has waited already.
+    In SQLite's default mode, a transaction that reads first and writes later fails at once if
+    another one wrote in between. A transaction that writes first waits for its turn, even if it
+    changes no row. ``model`` is any model that has a table there.
     """
     connection = connections[using]
     if (
         not isinstance(connection, SQLite)
         or connection.is_in_memory_db()
         or not connection.in_atomic_block
+        # These have waited already.
         or connection.transaction_mode in {"IMMEDIATE", "EXCLUSIVE"}  # type: ignore[attr-defined]
     ):
         return
@@ -75,11 +74,10 @@ def patiently(
     until: float,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> _Result:
-    """Call ``act``, again and again while the database is locked, restarts or is not reachable.
+    """Call ``act`` again and again while the database is locked, restarts or is not reachable.
 
     ``until`` is a time of the monotonic clock, in seconds. Raises ``DatabaseUnavailable`` at that
-    time, or when ``should_stop`` returns True. Any error that waiting cannot solve is raised at
-    once.
+    time, or when ``should_stop`` returns True. An error that does not pass is raised at once.
     """
     connection = connections[using]
     wait = FIRST_WAIT
@@ -97,7 +95,7 @@ def patiently(
 
 
 def _will_pass(error: Error, connection: BaseDatabaseWrapper, before: object) -> bool:
-    """Whether the same can succeed a moment later. A broken connection is closed, to be reopened.
+    """Whether the same call can succeed a moment later. Closes a connection that is broken.
 
     ``before`` is the driver's connection before the call: Django's ``atomic`` may have replaced a
     lost connection by a new one. That is closed as well: if it broke while it was being opened,

@@ -1,7 +1,7 @@
 """What the shop's database says about an order: its number, and whether it is alive or gone."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db import Error, models, router
 from django.db.models import Model, QuerySet
@@ -17,17 +17,8 @@ _CHUNK = 2000  # orders of a walk that are looked at together
 _FETCH_RAISE = getattr(models, "FETCH_RAISE", object())
 
 
-class Found(NamedTuple):
-    """An order that a walk found."""
-
-    key: Any
-    number: object
-    """As the field holds it or the function returns it."""
-    is_gone: bool
-    """Whether it meets ``ORDER_GONE``."""
-
-
-# --- Numbers --------------------------------------------------------------------------------------
+Found = tuple[Any, object, bool]
+"""Of an order: primary key, number as the shop has it, and whether it meets ``ORDER_GONE``."""
 
 
 def number_of(shop: Shop, order: Model, *, using: str, trusted: bool) -> str | None:
@@ -65,22 +56,23 @@ def clean_number(value: object) -> str | None:
 
     Raises ``ValueError`` for what cannot be a number, or cannot be stored or sent.
     """
-    kind = type(value)
-    if value is None:
-        return None
-    if isinstance(value, bytes | bytearray | memoryview):
-        value = bytes(value).decode()
-    elif (
-        callable(value)
-        or _is_unresolved(value)
-        or (kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__)
-    ):
-        raise ValueError(f"The order number is a {kind.__name__}; pass text or a whole number.")
-    number = value if isinstance(value, str) else str(value)
+    number = value if isinstance(value, str) else _text(value)
     if not number.strip():
         return None
     check_number(number)
     return number
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).decode()
+    kind = type(value)
+    has_no_text = kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__
+    if has_no_text or callable(value) or _is_unresolved(value):
+        raise ValueError(f"The order number is a {kind.__name__}; pass text or a whole number.")
+    return str(value)
 
 
 def _stored(shop: Shop, keys: Sequence[object], using: str) -> dict[object, str | None]:
@@ -102,9 +94,8 @@ def _last_number(shop: Shop, order: Model) -> str | None:
     """Return the number of an order without a row; None if only the database could tell it."""
     field = shop.number_field
     needed = vars(order).values() if field is None else [vars(order).get(field.attname)]
-    if not _is_loaded(shop, order) or any(map(_is_unresolved, needed)):
-        return None
-    return _number_in(shop, order)
+    is_known = _is_loaded(shop, order) and not any(map(_is_unresolved, needed))
+    return _number_in(shop, order) if is_known else None
 
 
 def _key(shop: Shop, order: Model) -> object:
@@ -126,9 +117,6 @@ def _is_loaded(shop: Shop, order: Model) -> bool:
         return shop.number_field.attname in order.__dict__
     fetch_mode = getattr(order._state, "fetch_mode", None)
     return fetch_mode is not _FETCH_RAISE and not order.get_deferred_fields()
-
-
-# --- Alive or gone --------------------------------------------------------------------------------
 
 
 def alive(shop: Shop, numbers: Iterable[str], *, using: str) -> set[str]:
@@ -194,7 +182,7 @@ def walk(shop: Shop, *, using: str) -> Iterator[list[Found]]:
         if shop.gone is not None:
             within = rows.filter(pk__gte=first, pk__lte=last).filter(shop.gone)
             keys = set(within.values_list("pk", flat=True))
-        yield [Found(key, number, key in keys) for key, number in chunk]
+        yield [(key, number, key in keys) for key, number in chunk]
         later = rows.filter(pk__gt=last)
 
 
@@ -240,9 +228,6 @@ def _shown(shop: Shop, keys: Iterable[object], using: str) -> set[object]:
         raise
     except Exception:  # noqa: BLE001 - for example a manager that needs a scope
         return set(keys)
-
-
-# --- Rows and databases ---------------------------------------------------------------------------
 
 
 def distinct(orders: Iterable[Model]) -> list[Model]:

@@ -81,15 +81,8 @@ def reconnect(*, setting: str, **kwargs: object) -> None:
         connect()
 
 
-# --- deleting -------------------------------------------------------------------------------------
-
-
 def read(
-    sender: type[Model],
-    instance: Model,
-    using: str | None,
-    origin: object = None,
-    **kwargs: object,
+    sender: type[Model], instance: Model, using: str | None, origin: object = None, **kwargs: object
 ) -> None:
     """Keep the order's numbers until it is deleted."""
     using = using or router.db_for_write(sender, instance=instance)
@@ -111,11 +104,7 @@ def read(
 
 
 def write(
-    sender: type[Model],
-    instance: Model,
-    using: str | None,
-    origin: object = None,
-    **kwargs: object,
+    sender: type[Model], instance: Model, using: str | None, origin: object = None, **kwargs: object
 ) -> None:
     """Record everything that was read in the ``delete()`` that this belongs to."""
     if not _read:
@@ -171,9 +160,6 @@ class _Latest(threading.local):
 _latest = _Latest()
 
 
-# --- saving ---------------------------------------------------------------------------------------
-
-
 def look(sender: type[Model], instance: Model, *, raw: bool, using: str, **kwargs: object) -> None:
     """Keep for which shops the order is gone already."""
     if not raw:
@@ -183,13 +169,7 @@ def look(sender: type[Model], instance: Model, *, raw: bool, using: str, **kwarg
 
 
 def compare(
-    sender: type[Model],
-    instance: Model,
-    *,
-    created: bool,
-    raw: bool,
-    using: str,
-    **kwargs: object,
+    sender: type[Model], instance: Model, *, created: bool, raw: bool, using: str, **kwargs: object
 ) -> None:
     """Record the order's removal if this ``save()`` is its end."""
     if raw:

@@ -20,8 +20,6 @@ RequestedVia = RemovedOrder.RequestedVia
 Entry = tuple[str, str]
 """Alias and order number."""
 
-# --- asking ---------------------------------------------------------------------------------------
-
 
 def remove(
     what: Model | str | int | Iterable[Model | str | int],
@@ -108,9 +106,6 @@ def _entry_of(number: object, wanted: list[Shop]) -> list[Entry]:
         known = ", ".join(repr(shop.alias) for shop in wanted) or "none is configured"
         raise ValueError(f"Say which shop the order number {number!r} belongs to: {known}.")
     return [(shop.alias, cleaned) for shop in wanted if shop.enabled]
-
-
-# --- recording ------------------------------------------------------------------------------------
 
 
 def record(entries: Iterable[Entry], *, requested_via: RequestedVia, using: str) -> list[int]:

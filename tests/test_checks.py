@@ -161,15 +161,12 @@ def test_e016_without_an_alias(check):
     assert {number for number, _ in check(GOOD)} == {"E016"}
 
 
-@pytest.mark.parametrize(
-    ("key", "hint"),
-    [("API_KEYS", "'API_KEY'"), ("order_model", "'ORDER_MODEL'"), ("colour", "API_KEY, "), (5, "")],
-)
-def test_e003_unknown_key(check, key, hint):
+@pytest.mark.parametrize("key", ["API_KEYS", "order_model", 5])
+def test_e003_unknown_key(check, key):
     [(number, text)] = check({"default": {**GOOD, key: "x"}})
 
     assert number == "E003"
-    assert hint in text
+    assert "Write one of API_KEY, ORDER_MODEL, " in text
 
 
 @pytest.mark.parametrize("key", ["API_KEY", "ORDER_MODEL"])
@@ -741,7 +738,7 @@ def test_an_id_means_one_thing():
         for node in ast.walk(function):
             if (
                 isinstance(node, ast.Call)
-                and getattr(node.func, "id", "") in {"_error", "_check_path"}
+                and getattr(node.func, "id", "") in {"_error", "_check_function"}
                 and isinstance(node.args[0], ast.Constant)
             ):
                 givers[node.args[0].value].add(function.name)

@@ -44,36 +44,25 @@ def meaning(answer: Answer, number: str, redact: _Redact) -> Order | Komfortkass
     """Return the order that an answer confirms as removed, or the error that it means."""
     status = answer.status
     error = _error_text(answer.body, redact)
-    detail = f"HTTP {status}" + (f": {error}" if error else "")
+    kind: type[KomfortkasseError] = UnexpectedAnswer
     if status in {401, 403}:
-        return AuthenticationFailed(
-            f"Komfortkasse does not accept the API key ({detail})", status=status
-        )
-    if status in {408, 425, 429} or 500 <= status <= 599:
-        return ServiceUnavailable(
-            f"Komfortkasse is temporarily unavailable ({detail})",
-            status=status,
-            retry_after=_seconds(answer.retry_after),
-        )
-    if 300 <= status <= 399:
-        return UnexpectedAnswer(
-            f"The request was redirected, which is not followed ({detail})", status=status
-        )
-    if isinstance(answer.body, KomfortkasseError):
+        kind, text = AuthenticationFailed, "Komfortkasse does not accept the API key"
+    elif status in {408, 425, 429} or 500 <= status <= 599:
+        kind, text = ServiceUnavailable, "Komfortkasse is temporarily unavailable"
+    elif 300 <= status <= 399:
+        text = "The request was redirected, which is not followed"
+    elif isinstance(answer.body, KomfortkasseError):
         return answer.body
-    if status == 200:
+    elif status == 200:
         return _confirmation(answer.body, number)
-    return _refusal(status, error, detail)
-
-
-def _refusal(status: int, error: str, detail: str) -> KomfortkasseError:
-    if status == 404 and not _is_reason_phrase(error):
-        return OrderNotFound(f"Komfortkasse has no such order ({detail})", status=status)
-    if error and status == 400:
-        return InvalidRequest(f"Komfortkasse rejects the request ({detail})", status=status)
-    return UnexpectedAnswer(
-        f"The answer is not one that Komfortkasse's API gives ({detail})", status=status
-    )
+    elif status == 404 and not _is_reason_phrase(error):
+        kind, text = OrderNotFound, "Komfortkasse has no such order"
+    elif status == 400 and error:
+        kind, text = InvalidRequest, "Komfortkasse rejects the request"
+    else:
+        text = "The answer is not one that Komfortkasse's API gives"
+    detail = f"HTTP {status}" + (f": {error}" if error else "")
+    return kind(f"{text} ({detail})", status=status, retry_after=_seconds(answer.retry_after))
 
 
 def _is_reason_phrase(error: str) -> bool:

@@ -2,6 +2,7 @@
 
 import http.client
 import socket
+import threading
 import time
 
 import requests
@@ -22,11 +23,11 @@ class TooLargeError(http.client.HTTPException):
     """The answer exceeds a limit."""
 
 
-class Attempt:
-    """What one request may still use, and what it has done so far.
+class Attempt(threading.local):
+    """What the request of this thread may still use, and what it has done so far.
 
-    Each session has one attempt, which starts again for each request. The connections ask it before
-    each step on the network, and report each step.
+    ``attempt`` starts again for each request. The connections ask it before each step on the
+    network, and report each step.
     """
 
     def start(self, ends: float) -> None:
@@ -68,6 +69,9 @@ class Attempt:
         else:
             problem = "cut off or is not proper HTTP"
         return UnexpectedAnswer(f"The answer is {problem}{detail}", status=status)
+
+
+attempt = Attempt()
 
 
 def root_cause(error: BaseException | None) -> str:

@@ -1,6 +1,5 @@
 """Connections that keep to the limits of an attempt, from the name lookup to the last byte."""
 
-import functools
 import http.client
 import io
 import socket
@@ -14,7 +13,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NewConnectionError
 from urllib3.util.connection import create_connection
 
-from komfortkasse_django.api.attempt import Attempt
+from komfortkasse_django.api.attempt import attempt
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -23,51 +22,49 @@ if TYPE_CHECKING:
 class Adapter(requests.adapters.HTTPAdapter):
     """Gives ``requests`` connections that keep to the limits of an attempt."""
 
-    def __init__(self, attempt: Attempt) -> None:
-        self._pool_classes = {
-            "http": functools.partial(_pool, HTTPConnectionPool, _HTTPConnection, attempt),
-            "https": functools.partial(_pool, HTTPSConnectionPool, _HTTPSConnection, attempt),
-        }
-        super().__init__()
-
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as inherited
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = self._pool_classes
+        self.poolmanager.pool_classes_by_scheme = _POOL_CLASSES
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:  # noqa: ANN401 - as inherited
         manager = super().proxy_manager_for(proxy, **kwargs)
         # A SOCKS proxy needs connections of its own kind.
         if not proxy.lower().startswith("socks"):
-            manager.pool_classes_by_scheme = self._pool_classes
+            manager.pool_classes_by_scheme = _POOL_CLASSES
         return manager
 
 
-def _pool(
-    pool_class: type[HTTPConnectionPool],
-    connection_class: type["_HTTPConnection"],
-    attempt: Attempt,
-    *args: Any,  # noqa: ANN401
-    **kwargs: Any,  # noqa: ANN401
-) -> HTTPConnectionPool:
-    pool = pool_class(*args, **kwargs)
-    pool.ConnectionCls = functools.partial(connection_class, attempt)  # type: ignore[assignment]
-    return pool
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_Wire(sock, self.fp.detach()))
+
+    def _read_status(self) -> tuple[str, int, str]:
+        # http.client only skips 100, and its newest versions only skip a few of these.
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 100 <= status <= 199:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+
+    def begin(self) -> None:
+        super().begin()
+        # Otherwise urllib3 logs malformed headers, and a server may repeat the API key in them.
+        self.msg.defects = []
+        self.msg.set_payload("")
 
 
 class _HTTPConnection(HTTPConnection):
-    def __init__(self, attempt: Attempt, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        super().__init__(*args, **kwargs)
-        self._attempt = attempt
-        self.response_class = functools.partial(_Response, attempt)  # type: ignore[assignment]
+    response_class = _Response
 
     def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as inherited
-        self._attempt.sent = True
+        attempt.sent = True
         super().request(*args, **kwargs)
 
     def _new_conn(self) -> socket.socket:
-        self._attempt.connected = True
+        attempt.connected = True
         try:
-            return self._connect_to_any(look_up(self.host, self.port, self._attempt))
+            return self._connect_to_any(look_up(self.host, self.port))
         except (OSError, ValueError) as error:
             raise NewConnectionError(self, "no connection") from error
 
@@ -75,7 +72,7 @@ class _HTTPConnection(HTTPConnection):
         failure = OSError()
         for position, address in enumerate(addresses):
             # Share the time: an address that never answers must leave some for the next one.
-            share = self._attempt.seconds_left() / (len(addresses) - position)
+            share = attempt.seconds_left() / (len(addresses) - position)
             try:
                 sock = create_connection(
                     (address, self.port), share, socket_options=self.socket_options
@@ -84,24 +81,35 @@ class _HTTPConnection(HTTPConnection):
                 failure = error
             else:
                 # A TLS handshake may follow. It may only use the time that is left.
-                self._attempt.limit(sock)
+                attempt.limit(sock)
                 return sock
         raise failure
 
     def _tunnel(self) -> None:
         try:
             super()._tunnel()
-            self._attempt.limit(self.sock)
+            attempt.limit(self.sock)
         finally:
             # The answer of a proxy is not an answer of Komfortkasse.
-            self._attempt.received = 0
+            attempt.received = 0
 
 
 class _HTTPSConnection(_HTTPConnection, HTTPSConnection):
     pass
 
 
-def look_up(host: str, port: int, attempt: Attempt) -> list[str]:
+class _HTTPConnectionPool(HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSConnectionPool(HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+_POOL_CLASSES = {"http": _HTTPConnectionPool, "https": _HTTPSConnectionPool}
+
+
+def look_up(host: str, port: int) -> list[str]:
     """Return the addresses of a host. Raises ``OSError`` or ``ValueError`` if there are none.
 
     ``getaddrinfo()`` can hang for half a minute, and nothing can interrupt it. So
@@ -120,31 +128,10 @@ def look_up(host: str, port: int, attempt: Attempt) -> list[str]:
     return future.result(attempt.seconds_left())
 
 
-class _Response(http.client.HTTPResponse):
-    def __init__(self, attempt: Attempt, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_Wire(attempt, sock, self.fp.detach()))
-
-    def _read_status(self) -> tuple[str, int, str]:
-        # http.client only skips 100, and its newest versions only skip a few of these.
-        while True:
-            version, status, reason = super()._read_status()  # type: ignore[misc]
-            if not 100 <= status <= 199:
-                return version, status, reason
-            http.client.parse_headers(self.fp)
-
-    def begin(self) -> None:
-        super().begin()
-        # Otherwise urllib3 logs malformed headers, and a server may repeat the API key in them.
-        self.msg.defects = []
-        self.msg.set_payload("")
-
-
 class _Wire(io.RawIOBase):
     """Reads from a socket. Asks the attempt before each read, and reports the bytes after it."""
 
-    def __init__(self, attempt: Attempt, sock: socket.socket, raw: io.RawIOBase) -> None:
-        self._attempt = attempt
+    def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
         self._sock = sock
         self._raw = raw
 
@@ -152,9 +139,9 @@ class _Wire(io.RawIOBase):
         return True
 
     def readinto(self, buffer: "WriteableBuffer") -> int | None:
-        self._sock.settimeout(self._attempt.seconds_left())
+        self._sock.settimeout(attempt.seconds_left())
         size = self._raw.readinto(buffer)
-        self._attempt.count(size or 0)
+        attempt.count(size or 0)
         return size
 
     def close(self) -> None:

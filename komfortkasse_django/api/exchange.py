@@ -22,7 +22,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from komfortkasse_django.api.answers import Answer
-from komfortkasse_django.api.attempt import MAX_BODY, Attempt, TooLargeError
+from komfortkasse_django.api.attempt import MAX_BODY, TooLargeError, attempt
 from komfortkasse_django.api.connections import Adapter
 from komfortkasse_django.exceptions import ConnectionFailed, KomfortkasseError
 
@@ -49,12 +49,11 @@ class Session(requests.Session):
 
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
         super().__init__()
-        self._attempt = Attempt()
         self._url = url
         self._headers = headers
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         for scheme in ("https://", "http://"):
-            self.mount(scheme, Adapter(self._attempt))
+            self.mount(scheme, Adapter())
 
     def post(self, url: str, *, seconds: float) -> Answer | KomfortkasseError:  # type: ignore[override]
         """Return the answer, or the error that explains why there is none.
@@ -65,7 +64,7 @@ class Session(requests.Session):
         ends = time.monotonic() + seconds
         answer = self._try(url, ends)
         # The server may have closed a connection that was kept open.
-        is_kept = self._attempt.sent and not self._attempt.connected
+        is_kept = attempt.sent and not attempt.connected
         if isinstance(answer, ConnectionFailed) and is_kept:
             answer = self._try(url, ends)
         return answer
@@ -84,14 +83,14 @@ class Session(requests.Session):
         )
 
     def _try(self, url: str, ends: float) -> Answer | KomfortkasseError:
-        self._attempt.start(ends)
+        attempt.start(ends)
         try:
             request = self._template.copy()
             # Set directly: preparing it would unquote "%2E", and urllib3 would drop that segment.
             request.url = url
             response = self.send(
                 request,
-                timeout=urllib3.Timeout(total=self._attempt.seconds_left()),  # type: ignore[arg-type]
+                timeout=urllib3.Timeout(total=attempt.seconds_left()),  # type: ignore[arg-type]
                 allow_redirects=False,
                 **self._settings,
             )
@@ -102,7 +101,7 @@ class Session(requests.Session):
             if url.startswith("https:") and isinstance(bundle, str) and not Path(bundle).exists():
                 problem = f"the CA bundle {bundle} does not exist"
                 return ConnectionFailed(f"No connection to Komfortkasse: {problem}")
-            return self._attempt.failure(error)
+            return attempt.failure(error)
         with closing(response):
             return Answer(
                 status=response.status_code,
@@ -114,7 +113,7 @@ class Session(requests.Session):
         try:
             return read_body(response.raw, response.headers.get("Content-Encoding", ""))
         except (*NETWORK_ERRORS, zlib.error) as error:
-            return self._attempt.failure(error, status=response.status_code)
+            return attempt.failure(error, status=response.status_code)
 
 
 def read_body(raw: urllib3.HTTPResponse, encoding: str) -> bytes:

@@ -78,12 +78,6 @@ def _read_pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
 _Reader = Callable[[object], object]
 
 
-class _Attribute(NamedTuple):
-    field: str
-    name: str
-    read: _Reader
-
-
 def _read_text(value: object) -> str | None:
     return value if isinstance(value, str) and is_storable(value) else None
 
@@ -134,18 +128,16 @@ def _read_part(part: Any, value: object) -> object:  # noqa: ANN401 - a dataclas
 
 def _read_attributes(part: type, content: dict[str, object]) -> dict[str, Any]:
     return {
-        each.field: each.read(content[each.name])
-        for each in _attributes(part)
-        if each.name in content
+        field: read(content[name]) for field, name, read in _attributes(part) if name in content
     }
 
 
 @functools.cache
-def _attributes(part: type) -> tuple[_Attribute, ...]:
-    return tuple(
-        _Attribute(field=field, name=_camel_case(field), read=_reader(hint))
-        for field, hint in get_type_hints(part).items()
-    )
+def _attributes(part: type) -> list[tuple[str, str, _Reader]]:
+    """Return each field's name, its name in JSON, and how it is read."""
+    return [
+        (field, _camel_case(field), _reader(hint)) for field, hint in get_type_hints(part).items()
+    ]
 
 
 def _camel_case(field: str) -> str:

@@ -1,4 +1,4 @@
-"""What commands do alike: say in one line which table of the mirror is missing."""
+"""What all commands share: they say in one line which table of the mirror is missing."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ class MirrorCommand(BaseCommand):
     """A command that reads or writes the mirror."""
 
     def execute(self, *args: Any, **options: Any) -> str | None:  # noqa: ANN401 - as Django has it
-        """Run the command. Raises ``CommandError`` where it needs ``migrate`` first."""
+        """Run the command. Raises ``CommandError`` if it needs ``migrate`` first."""
         try:
             return super().execute(*args, **options)
         except DatabaseError as error:
@@ -25,15 +25,14 @@ class MirrorCommand(BaseCommand):
 
 
 def missing_in(database: str | None) -> str:
-    """Which table or column of the mirror is missing, and what to do, or nothing.
+    """Return which table or column is missing and what to do, or an empty string.
 
-    ``database`` is an alias; None means what the database routers say. Also nothing where that
-    database cannot be asked.
+    ``database`` is an alias; None means what the database routers say.
     """
     try:
         using = database or router.db_for_write(RemovedOrder)
         missing = _missing(using)
-    except Exception:  # noqa: BLE001 - whatever it is, it is not about the tables
+    except Exception:  # noqa: BLE001 - such as a database that cannot be reached
         return ""
     migrate = "migrate" if using == DEFAULT_DB_ALIAS else f"migrate --database {using}"
     return missing and _(
@@ -42,7 +41,6 @@ def missing_in(database: str | None) -> str:
 
 
 def _missing(using: str) -> str:
-    """The first table or column that the database lacks, or nothing."""
     # Not from the error: each database has its own, and SQLite has no code for it.
     connection = connections[using]
     introspection = connection.introspection

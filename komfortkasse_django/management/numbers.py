@@ -3,7 +3,6 @@
 import re
 import sys
 from collections.abc import Callable
-from io import StringIO
 from pathlib import Path
 
 from django.core.management.base import CommandError
@@ -18,24 +17,22 @@ STANDARD_INPUT = "-"
 
 
 def read_numbers(name: str, known: Callable[[list[str]], set[str]]) -> list[str]:
-    """The numbers in the file ``name``; empty lines are skipped.
+    """Return the numbers in the file ``name``, without empty lines.
 
-    ``known`` returns which of some texts are order numbers of the shop. Raises ``CommandError``
-    where the file cannot be read, and where another line looks like a part of a table: order
-    numbers hardly ever have quotes or separators in them, but the lines of a CSV file have.
+    ``known`` returns which of some texts are order numbers of the shop. Raises ``CommandError`` if
+    the file cannot be read, or if another line looks like a part of a table: order numbers hardly
+    ever have quotes or separators, but the lines of a CSV file have.
     """
-    lines = {
-        number: line.rstrip("\n")
-        for number, line in enumerate(StringIO(_text(name), newline=None), start=1)
-        if line.strip()
-    }
-    doubtful = [number for number, line in lines.items() if _SEPARATOR.search(line)]
-    first, *others = lines or [0]
-    if others and not _DIGIT.search(lines[first]) and _DIGIT.search("".join(lines.values())):
-        doubtful.append(first)  # as a heading
-    there = known([lines[number].strip() for number in doubtful]) if doubtful else set()
-    for number in sorted(doubtful):
-        if lines[number].strip() not in there:
+    lines = {at: line for at, line in enumerate(_text(name).splitlines(), start=1) if line.strip()}
+    doubtful = {at: line for at, line in lines.items() if _SEPARATOR.search(line)}
+    with_digits = [at for at, line in lines.items() if _DIGIT.search(line)]
+    if with_digits and (first := next(iter(lines))) not in with_digits:
+        doubtful[first] = lines[first]  # a heading
+    there = known([line.strip() for line in doubtful.values()]) if doubtful else set()
+    for at in sorted(doubtful):
+        if doubtful[at].strip() not in there:
+            is_input = name == STANDARD_INPUT
+            file = pgettext("komfortkasse", "standard input") if is_input else name
             raise CommandError(
                 _(
                     "Nothing was recorded. Line %(number)d of %(file)s is not an order number of"
@@ -43,13 +40,7 @@ def read_numbers(name: str, known: Callable[[list[str]], set[str]]) -> list[str]
                     " line, without heading, quotes or separators. A number that does look like"
                     " this can be given as an argument."
                 )
-                % {
-                    "number": number,
-                    "file": pgettext("komfortkasse", "standard input")
-                    if name == STANDARD_INPUT
-                    else name,
-                    "line": repr(lines[number][:80]),
-                }
+                % {"number": at, "file": file, "line": repr(doubtful[at][:80])}
             )
     return [line.strip() for line in lines.values()]
 

@@ -310,7 +310,7 @@ def test_the_servers_words_are_made_harmless(status, text, shown, client, servic
     assert str(failure(client)).endswith(f"(HTTP {status}: {shown})")
 
 
-@pytest.mark.parametrize("place", ["read_object", "_harmless", "_error_text", "_refusal"])
+@pytest.mark.parametrize("place", ["read_object", "_harmless", "_error_text"])
 def test_a_report_of_an_unforeseen_error_shows_no_key(place, client, service, monkeypatch):
     """A report shows the variables of each frame."""
     monkeypatch.setattr(answers, place, lambda *arguments: {}["unforeseen"])

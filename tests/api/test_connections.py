@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from komfortkasse_django.api import attempt, connections
+from komfortkasse_django.api import connections
 from komfortkasse_django.client import Client
 from komfortkasse_django.exceptions import (
     ConnectionFailed,
@@ -23,7 +23,7 @@ def test_closing_what_is_read_closes_it_all():
     ours, theirs = socket.socketpair()
     with ours, theirs:
         raw = ours.makefile("rb", buffering=0)
-        wire = connections._Wire(attempt.Attempt(), ours, raw)
+        wire = connections._Wire(ours, raw)
         wire.close()
         assert wire.closed
         assert raw.closed
@@ -436,7 +436,7 @@ def test_a_socks_proxy_keeps_connections_of_its_own_kind(monkeypatch):
             pass
 
     monkeypatch.setattr(connections.requests.adapters, "SOCKSProxyManager", SOCKSProxyManager)
-    adapter = connections.Adapter(attempt.Attempt())
+    adapter = connections.Adapter()
     for scheme in ("socks5", "SOCKS5h", "socks4"):
         manager = adapter.proxy_manager_for(f"{scheme}://localhost:1080")
         assert manager.pool_classes_by_scheme == "its own"

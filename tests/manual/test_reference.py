@@ -258,7 +258,8 @@ def test_knows_all_reasons():
 
 
 def test_knows_all_checks():
-    ids = {f"E{int(text_of(call.args[0])):03}" for call in calls("_error") if is_given(call)}
+    errors = [*calls("_error"), *calls("_check_function")]
+    ids = {f"E{int(text_of(call.args[0])):03}" for call in errors if is_given(call)}
     ids |= {f"W{int(text_of(call.args[0])):03}" for call in calls("_warning") if is_given(call)}
     for call in calls("CheckWarning"):
         for given in (text_of(each.value) for each in call.keywords if each.arg == "id"):

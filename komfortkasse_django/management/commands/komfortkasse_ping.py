@@ -17,40 +17,32 @@ from komfortkasse_django.exceptions import (
     KomfortkasseError,
     OrderNotFound,
     ServiceUnavailable,
+    UnexpectedAnswer,
 )
 from komfortkasse_django.management.arguments import add_shop
 from komfortkasse_django.queue.calls import IMPOSSIBLE, api_key_of
 
-# A class before those that it inherits from.
-_ADVICE = (
-    (
-        AuthenticationFailed,
-        gettext_lazy("Write as API_KEY the key that Komfortkasse shows for this shop."),
+_ADVICE = {
+    AuthenticationFailed.code: gettext_lazy(
+        "Write as API_KEY the key that Komfortkasse shows for this shop."
     ),
-    (
-        ConnectionFailed,
-        gettext_lazy("Look at API_URL and at this server's network, proxy and certificates."),
+    ConnectionFailed.code: gettext_lazy(
+        "Look at API_URL and at this server's network, proxy and certificates."
     ),
-    (
-        DeadlineExceeded,
-        gettext_lazy("Try again. If that does not help, look at the network or raise DEADLINE."),
+    DeadlineExceeded.code: gettext_lazy(
+        "Try again. If that does not help, look at the network or raise DEADLINE."
     ),
-    (
-        ServiceUnavailable,
-        gettext_lazy("Try again later: the trouble is at Komfortkasse, not in your settings."),
+    ServiceUnavailable.code: gettext_lazy(
+        "Try again later: the trouble is at Komfortkasse, not in your settings."
     ),
-    (
-        InvalidRequest,
-        gettext_lazy("Look at API_URL, and ask the support of Komfortkasse what it means."),
+    InvalidRequest.code: gettext_lazy(
+        "Look at API_URL, and ask the support of Komfortkasse what it means."
     ),
-    (
-        KomfortkasseError,
-        gettext_lazy(
-            'Write API_URL as "%(url)s". If it says that already, a proxy or a login page of the'
-            " network answers in place of Komfortkasse."
-        ),
+    UnexpectedAnswer.code: gettext_lazy(
+        'Write API_URL as "%(url)s". If it says that already, a proxy or a login page of the'
+        " network answers in place of Komfortkasse."
     ),
-)
+}
 
 
 class Command(BaseCommand):
@@ -78,15 +70,14 @@ class Command(BaseCommand):
 
 
 def _problem_of(shop: Shop) -> str:
-    """What is wrong and what to write instead, or an empty string."""
+    """Return what is wrong and what to write instead, or an empty string."""
     try:
         client = Client(api_key=api_key_of(shop), api_url=shop.api_url, deadline=shop.deadline)
         client.remove_order(f"{IMPOSSIBLE}{uuid4()}")
     except OrderNotFound:
         return ""
     except KomfortkasseError as error:
-        advice = next(str(advice) for kind, advice in _ADVICE if isinstance(error, kind))
-        return f"{error}. {advice % {'url': DEFAULT_API_URL}}"
+        return f"{error}. {_ADVICE[error.code] % {'url': DEFAULT_API_URL}}"
     except (TypeError, ValueError) as error:
         # The checks do not look at the key of a shop that is switched off.
         return str(error)

@@ -83,24 +83,22 @@ class Command(MirrorCommand):
 
 
 def _prunable(rows: RemovedOrderQuerySet) -> Iterator[RemovedOrderQuerySet]:
-    """Those of ``rows`` that can be deleted, for one short transaction each."""
+    """Yield those of ``rows`` that can be deleted, for one short transaction each."""
     by_key = RemovedOrder.objects.using(rows.db).order_by("pk").values_list("pk", flat=True)
     done = 0
-    while True:
-        started = time.monotonic()
-        # A walk along the primary key: to look for the next finished rows could take a scan each.
-        keys = list(by_key.filter(pk__gt=done)[:_CHUNK])
-        if not keys:
-            return
+    started = time.monotonic()
+    # By primary key: to look for the next finished rows could take a scan each.
+    while keys := list(by_key.filter(pk__gt=done)[:_CHUNK]):
         chunk = rows.filter(pk__gt=done, pk__lte=keys[-1])
         yield chunk.exclude(pk__in=_needed(chunk))
         done = keys[-1]
         # Leave the database to others for as long, or SQLite's one writer would always be this.
         time.sleep(time.monotonic() - started)
+        started = time.monotonic()
 
 
 def _needed(rows: RemovedOrderQuerySet) -> set[int]:
-    """The last row of each order that is still in the shop.
+    """Return the last row of each order that is still in the shop.
 
     Without it, komfortkasse_reconcile would take the order for one that was never removed.
     """

@@ -19,7 +19,7 @@ from komfortkasse_django.reconciliation import Findings, NotReconcilableError, N
 class Command(MirrorCommand):
     help = (
         "Record the removal of orders that ended without any signal, and mark those that are alive"
-        " again. Exits with 1 where a shop could not be looked at; nothing is recorded for it then."
+        " again. Exits with 1 if a shop could not be looked at; nothing is recorded for it then."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

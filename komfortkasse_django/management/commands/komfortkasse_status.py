@@ -41,19 +41,12 @@ class Command(BaseCommand):
         )
         add_database(parser)
 
-    def handle(
-        self,
-        *,
-        json: bool,
-        max_age: int,
-        database: str | None,
-        **options: object,
-    ) -> None:
+    def handle(self, *, json: bool, max_age: int, database: str | None, **options: object) -> None:
         try:
             using = database or router.db_for_write(RemovedOrder)
             status = read_status(using, timedelta(minutes=max_age))
         except Exception as error:
-            # Whatever it was: an exit code of 1 would say something else.
+            # Not exit code 1, which says that somebody has to look at removals.
             raise CommandError(
                 _("The state of the removals cannot be told: %(error)s")
                 % {"error": missing_in(database) or error},
@@ -105,7 +98,7 @@ def _iso(time: datetime | None) -> str | None:
 def _as_text(status: Status) -> str:
     labels = dict(State.choices)
     lines = [_headline(status)]
-    # Not translated, as PROBLEM is not.
+    # Not translated: monitoring may look for it.
     lines += [f"PROBLEM: {problem_in_words(each, status)}" for each in status.problems[1:]]
     for alias, states in status.counts.items():
         parts = [f"{count} {labels.get(state, state)}" for state, count in states.items() if count]
@@ -136,7 +129,6 @@ def _headline(status: Status) -> str:
     if status.last_removed_at:
         when = from_now(status.last_removed_at)
         parts.append(_("Komfortkasse last confirmed one %(when)s") % {"when": when})
-    # Not translated: what monitoring may look for.
     if status.ok:
         return f"OK: {', '.join(parts)}"
     return f"PROBLEM: {problem_in_words(status.problems[0], status)}; {', '.join(parts)}"

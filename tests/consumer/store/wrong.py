@@ -42,5 +42,5 @@ def query(row: RemovedOrder) -> None:
 
 
 def handle(error: KomfortkasseError, missing: OrderNotFound) -> Any:
-    error.retry_after  # type: ignore[attr-defined]
+    error.number  # type: ignore[attr-defined]
     missing.number  # type: ignore[attr-defined]
