@@ -43,18 +43,18 @@ class Numbers:
 
 @dataclass
 class Findings:
-    """What there is to do for one shop, or was done."""
+    """What there is to do for one shop, or was done.
+
+    ``gone`` of all ``orders`` meet ``ORDER_GONE``. ``missing`` removals were never recorded.
+    ``alive_again`` are the orders that are alive, but removed at Komfortkasse, and not marked yet.
+    ``not_alive`` removals are marked as alive again, but are not any more.
+    """
 
     orders: int = 0
-    """How many orders there are."""
     gone: int = 0
-    """How many of them meet ``ORDER_GONE``."""
     missing: Numbers = field(default_factory=Numbers)
-    """The removals that were never recorded."""
     alive_again: Numbers = field(default_factory=Numbers)
-    """The orders that are alive, but removed at Komfortkasse, and not marked so yet."""
     not_alive: int = 0
-    """How many removals are marked as alive again, but are not any more."""
 
     @property
     def is_all_done(self) -> bool:
@@ -125,12 +125,12 @@ class _Walk:
         self.dry_run = dry_run
         self.findings = Findings()
         self.rows = RemovedOrder.objects.using(using).filter(shop=shop.alias)
+        # Numbers of living orders whose last row tells of their removal, with its key.
         self.living: dict[str, int] = {}
-        """Numbers of living orders whose last row tells of their removal, with its key."""
+        # Numbers of gone orders whose last row was refuted by a living one.
         self.gone_again: dict[str, None] = {}
-        """Numbers of gone orders whose last row was refuted by a living one."""
+        # What a dry run would have recorded, if another order may have the same number.
         self.counted: set[str] = set()
-        """What a dry run would have recorded, if another order may have the same number."""
 
     def run(self, on_progress: Callable[[int], object]) -> Findings:
         for chunk in orders.walk(self.shop, using=self.orders_at):

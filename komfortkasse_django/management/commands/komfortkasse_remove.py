@@ -78,20 +78,20 @@ class Command(MirrorCommand):
                 len(wanted),
             )
             self.stdout.write(text % {"count": len(wanted)})
-        else:
-            if alive and interactive:
-                _ask()
-            self._remove(theirs, wanted)
+            return
+        if alive and interactive:
+            _ask()
+        self._remove(theirs, wanted)
 
     def _remove(self, shop: Shop, wanted: list[str]) -> None:
         using = router.db_for_write(RemovedOrder)
-        # All or none, also where only reading them again fails.
+        # All or none, also if only reading them again fails.
         with transaction.atomic(using):
             rows = removals.remove(
                 wanted, shop=shop.alias, requested_via=RemovedOrder.RequestedVia.COMMAND
             )
         ids = [row.pk for row in rows]
-        # Recording them has delivered what REQUEST_BUDGET allows. Nobody waits for a page here.
+        # Recording them has sent what REQUEST_BUDGET allows. Nobody waits for a page here.
         pushing.push(using=using, shop=shop.alias, ids=ids)
         mirror = RemovedOrder.objects.using(using).in_bulk(ids).values()
         states = Counter(row.state for row in mirror if row.state != State.PENDING)
@@ -124,7 +124,7 @@ def _shop(alias: str | None) -> Shop:
 
 
 def _wanted(numbers: list[str], from_file: str | None, shop: Shop) -> list[str]:
-    """The numbers that were given, each once."""
+    """Return the numbers that were given, each once."""
     if numbers == [STANDARD_INPUT] and from_file is None:
         numbers, from_file = [], STANDARD_INPUT
     if STANDARD_INPUT in numbers:
@@ -142,7 +142,7 @@ def _wanted(numbers: list[str], from_file: str | None, shop: Shop) -> list[str]:
 
 
 def _in_shop(shop: Shop, numbers: Sequence[str]) -> set[str]:
-    """The order numbers among ``numbers`` that orders in the shop have, as the shop writes them."""
+    """Return the order numbers among ``numbers`` that living orders have."""
     using = orders.database_of(shop, mirror_at=router.db_for_write(RemovedOrder))
     parts = (numbers[at : at + LOOKED_UP] for at in range(0, len(numbers), LOOKED_UP))
     try:
