@@ -345,8 +345,8 @@ class TestWebRequests:
         assert calls == numbers(3)
         assert max(waits) <= 0.4
         assert min(seconds[:3]) > 0.3
-        # Not the longest of them: the machine may be busy.
-        assert statistics.median(seconds[3:]) < 0.05
+        # None of the others waited. What they cost is for the benchmark: the machine may be busy.
+        assert statistics.median(seconds[3:]) < 0.2
 
     def test_a_paused_shop_costs_one_query(self, komfortkasse):
         komfortkasse.answer = error(503)
