@@ -160,6 +160,16 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
         """
         return self.filter(state__in=RemovedOrder.FINISHED, next_attempt_at=None, is_unsettled=None)
 
+    def unknown_in_a_row(self, shop: str) -> Self:
+        """The last finished removals of a shop, the newest first, while they are all unknown."""
+        ended = self.filter(shop=shop, finished_at__isnull=False).order_by("-finished_at")
+        unknown = ended.unknown()
+        for state in {*RemovedOrder.FINISHED} - {RemovedOrder.State.UNKNOWN}:
+            # State by state: then an index has the newest at its end.
+            newest = ended.filter(state=state).values_list("finished_at", flat=True)[:1]
+            unknown = unknown.filter(finished_at__gt=newest[0]) if newest else unknown
+        return unknown
+
     def unfinished(self) -> Self:
         """Still to be sent, to be sent again, refused, or to be settled."""
         return self.filter(

@@ -103,7 +103,7 @@ class Breaker:
         self._update(failures=F("failures") + failures, **_trouble(error))
         self.read()
 
-    def pause(self, error: BaseException) -> None:
+    def pause(self, error: BaseException, *, is_news: bool = True) -> None:
         """Leave the shop alone. The failures were counted before."""
         was_paused = self._probe_ends_at is not None
         seconds = self._next_pause() if was_paused else _FIRST_PAUSE
@@ -117,8 +117,8 @@ class Breaker:
             **_trouble(error),
         )
         level = logging.WARNING
-        if was_paused:
-            level = logging.INFO  # said before
+        if was_paused or not is_news:
+            level = logging.INFO
         elif not (isinstance(error, KomfortkasseError) and error.can_retry):
             level = logging.ERROR
         text = text_of(error)

@@ -18,8 +18,11 @@ from queue import Empty, SimpleQueue
 from uuid import uuid4
 
 from django.db import router
+from django.db.models import Min
+from django.utils import timezone
 
 from komfortkasse_django.conf import Shop, shops_named
+from komfortkasse_django.database import patiently
 from komfortkasse_django.exceptions import AuthenticationFailed
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.queue.backlog import LEASE_MARGIN, Backlog
@@ -65,13 +68,14 @@ def push(
     budget: float | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     on_settled: Callable[[Sequence[RemovedOrder]], None] = lambda rows: None,
+    is_news: Callable[[str, str], bool] = lambda alias, reason: True,
 ) -> PushResult:
     """Send what is due to Komfortkasse and store what it answers.
 
     ``using`` is the mirror's database, ``shop`` an alias; ``ids`` and ``limit`` restrict the rows,
     ``budget`` is how many seconds all of it may take. ``should_stop`` is asked before each call, in
     any thread; calls in flight are finished. ``on_settled`` is told each batch of rows that was
-    written.
+    written. ``is_news`` is asked before it is logged as an error why a shop is left alone.
 
     Any number of pushes may run at once. Raises ``ValueError`` for an alias that does not exist and
     ``RuntimeError`` inside a transaction, also one that is managed by hand: HTTP has no place
@@ -86,17 +90,26 @@ def push(
     answers: SimpleQueue[Call] = SimpleQueue()
     mirror = using or router.db_for_write(RemovedOrder)
     shops = [each for each in shops_named(shop) if each.enabled]
+    if limit is not None and len(shops) > 1:
+        shops = _longest_due_first(shops, mirror)
     token = _pushing.set(True)
     try:
         with ExitStack() as stack:
             parts = []
             for each in shops:
-                if calls := _calls_of(each, limits, answers, result):
-                    stack.callback(calls.end)
-                    backlog = Backlog(each, mirror, ids, limits)
-                    settlement = Settlement(each, mirror, backlog, result.states, on_settled)
-                    part = _ShopPush(each, mirror, calls, backlog, settlement, result.stopped)
-                    parts.append(part)
+                try:
+                    calls = Calls(each, limits, answers)
+                except (TypeError, ValueError) as error:
+                    result.stopped[each.alias] = reason = f"its settings are wrong: {error}"
+                    if is_news(each.alias, reason):
+                        logger.error("Shop %r: %s", each.alias, reason)  # noqa: TRY400
+                    continue
+                stack.callback(calls.end)
+                backlog = Backlog(each, mirror, ids, limits)
+                settlement = Settlement(each, mirror, backlog, result.states, on_settled)
+                parts.append(
+                    _ShopPush(each, mirror, calls, backlog, settlement, result.stopped, is_news)
+                )
             _drain(parts, answers, limits)
     finally:
         _pushing.reset(token)
@@ -108,15 +121,13 @@ def is_pushing() -> bool:
     return _pushing.get()
 
 
-def _calls_of(
-    shop: Shop, limits: Limits, answers: "SimpleQueue[Call]", result: PushResult
-) -> Calls | None:
-    try:
-        return Calls(shop, limits, answers)
-    except (TypeError, ValueError) as error:
-        result.stopped[shop.alias] = f"its settings are wrong: {error}"
-        logger.error("Shop %r: %s", shop.alias, result.stopped[shop.alias])  # noqa: TRY400
-        return None
+def _longest_due_first(shops: Sequence[Shop], using: str) -> list[Shop]:
+    """The shops in the order in which they may use up the limit of a push."""
+    due = RemovedOrder.objects.using(using).due().order_by("shop").values("shop")
+    firsts = due.annotate(first=Min("next_attempt_at")).values_list("shop", "first")
+    until = time.monotonic() + LEASE_MARGIN
+    since = dict(patiently(lambda: list(firsts), using=using, until=until))
+    return sorted(shops, key=lambda shop: since.get(shop.alias) or timezone.now())
 
 
 def _drain(parts: "Sequence[_ShopPush]", answers: "SimpleQueue[Call]", limits: Limits) -> None:
@@ -170,6 +181,7 @@ class _ShopPush:
     settlement: Settlement
     stopped: dict[str, str]
     """Why shops were left, of all shops."""
+    is_news: Callable[[str, str], bool]
     breaker: Breaker = field(init=False)
     sending: Sending = field(init=False)
     question: Call | None = None
@@ -283,7 +295,7 @@ class _ShopPush:
         elif self.blames_orders:
             # Too many. The next push goes on.
             self.breaker.count(self.calls.failures, self.trouble)
-            self._pause(self.trouble)
+            self._pause(self.trouble, is_news=False)
         elif stops_at_once(self.trouble) or not self.backlog.has_more:
             self._pause(self.trouble)
         else:
@@ -306,12 +318,14 @@ class _ShopPush:
         else:
             self.breaker.release_probe()
 
-    def _pause(self, error: BaseException) -> None:
-        self.breaker.pause(error)
+    def _pause(self, error: BaseException, *, is_news: bool = True) -> None:
+        self.breaker.pause(error, is_news=is_news)
         self._stop(text_of(error))
 
     def _stop(self, reason: str, level: int = logging.DEBUG) -> None:
         """Leave the shop alone for the rest of this push."""
         self.calls.halt()
         self.stopped.setdefault(self.shop.alias, reason)
+        if level > logging.DEBUG and not self.is_news(self.shop.alias, reason):
+            level = logging.DEBUG
         logger.log(level, "Shop %r is left alone in this run: %s", self.shop.alias, reason)

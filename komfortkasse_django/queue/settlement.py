@@ -100,13 +100,9 @@ class Settlement:
         new = len(self._newly_unknown)
         if not new:
             return
-        rows = RemovedOrder.objects.using(self._using).filter(
-            shop=self._shop.alias, state__in=RemovedOrder.FINISHED, finished_at__isnull=False
-        )
-        states = rows.order_by("-finished_at").values_list("state", flat=True)
-        latest = list(states[: ALL_UNKNOWN + new])
-        were_known = latest[new:].count(State.UNKNOWN) < ALL_UNKNOWN
-        if latest[:ALL_UNKNOWN] == [State.UNKNOWN] * ALL_UNKNOWN and were_known:
+        rows = RemovedOrder.objects.using(self._using).unknown_in_a_row(self._shop.alias)
+        count = rows[: ALL_UNKNOWN + new].count()
+        if ALL_UNKNOWN <= count < ALL_UNKNOWN + new:
             logger.error(
                 "Shop %r: Komfortkasse knew none of the last %d orders. Check that ORDER_NUMBER,"
                 " API_KEY and API_URL are those of this shop.",

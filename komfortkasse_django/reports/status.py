@@ -1,7 +1,7 @@
 """How things stand: what the whole mirror says, read in one place for the admin and monitoring."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -180,7 +180,9 @@ def read_status(using: str, max_age: timedelta = OVERDUE_AFTER) -> Status:
             )
         },
         overdue=late,
-        all_unknown_since=_all_unknown_since(rows, finished),
+        all_unknown_since=_all_unknown_since(
+            rows, [alias for alias, times in finished.items() if State.UNKNOWN in times]
+        ),
         refunds=refunds,
         at_agency=cases["at_agency"],
         alive_again=cases["alive_again"],
@@ -216,21 +218,12 @@ def _unsettled(
     return refunds, cases
 
 
-def _all_unknown_since(
-    rows: RemovedOrderQuerySet, finished: Mapping[str, Mapping[str, datetime]]
-) -> dict[str, datetime]:
-    """Since when the last ten finished removals of a shop are all unknown, where they are.
-
-    ``finished`` says by alias and state when the last one was.
-    """
+def _all_unknown_since(rows: RemovedOrderQuerySet, aliases: Iterable[str]) -> dict[str, datetime]:
+    """Since when the last ten finished removals of a shop are all unknown, where they are."""
     since: dict[str, datetime] = {}
-    for alias, times in finished.items():
-        unknown = rows.unknown().filter(shop=alias, finished_at__isnull=False)
-        if others := [time for state, time in times.items() if state != State.UNKNOWN]:
-            unknown = unknown.filter(finished_at__gt=max(others))
-        if State.UNKNOWN in times:
-            last = unknown.order_by("-finished_at").values_list("finished_at", flat=True)
-            since.update((alias, tenth) for tenth in last[ALL_UNKNOWN - 1 : ALL_UNKNOWN] if tenth)
+    for alias in aliases:
+        times = rows.unknown_in_a_row(alias).values_list("finished_at", flat=True)
+        since.update((alias, tenth) for tenth in times[ALL_UNKNOWN - 1 : ALL_UNKNOWN] if tenth)
     return since
 
 

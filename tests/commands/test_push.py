@@ -22,7 +22,7 @@ from komfortkasse_django.queue import pushing
 from komfortkasse_django.queue.pushing import PushResult
 from tests.support.commands import exit_code
 from tests.support.komfortkasse import error
-from tests.support.mirror import due
+from tests.support.mirror import due, numbers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -98,6 +98,42 @@ class TestPush:
 
         assert "the shop default is paused until " in str(told.value)
         assert str(told.value).endswith(": Komfortkasse does not accept the API key")
+
+    def test_is_quiet_of_a_pause_when_asked(self, komfortkasse, capsys):
+        """Or cron would send a mail each minute."""
+        due("1001", "1002")
+        ShopState.objects.create(
+            shop="default",
+            failures=3,
+            paused_until=timezone.now() + timedelta(minutes=5),
+            error_code="connection_failed",
+        )
+
+        with pytest.raises(SystemExit) as ended:
+            call_command("komfortkasse_push", verbosity=0)
+
+        assert ended.value.code == 1
+        assert capsys.readouterr() == ("", "")
+        due("1003", shop="gone")
+        with pytest.raises(CommandError) as told:
+            call_command("komfortkasse_push", verbosity=0)
+        assert str(told.value).startswith("1 removal of shop gone is still due")
+        assert "default" not in str(told.value)
+
+    def test_limit_is_for_what_waits_longest(self, komfortkasse, configure):
+        configure(aliases={"a": {}, "b": {}, "c": {}, "paused": {}})
+        ShopState.objects.create(
+            shop="paused", failures=3, paused_until=timezone.now() + timedelta(minutes=5)
+        )
+        for minutes, shop in enumerate(["a", "c", "b", "paused"]):
+            due(shop, shop=shop)
+            RemovedOrder.objects.filter(shop=shop).update(
+                next_attempt_at=timezone.now() - timedelta(minutes=minutes + 1)
+            )
+
+        for shops in (["b"], ["b", "c"], ["b", "c", "a"]):
+            exit_code("komfortkasse_push", "--limit", "1")
+            assert komfortkasse.numbers == shops
 
     def test_says_that_a_shop_is_paused_though_nothing_is_due(self, two_shops, capsys):
         for shop in ("a", "b"):
@@ -367,6 +403,29 @@ class TestWatch:
             "OperationalError",
             "ZeroDivisionError",
         ]
+
+    @pytest.mark.parametrize("wrong", [{"API_KEY": "a b"}, {"CONCURRENCY": 0}])
+    @pytest.mark.parametrize("count", [0, 3])
+    def test_logs_once_why_a_shop_is_left_alone(
+        self, komfortkasse, rounds, configure, caplog, wrong, count
+    ):
+        due(*numbers(count))
+        configure(**wrong)
+
+        def mend():
+            configure(API_KEY="key", CONCURRENCY=1)
+
+        def spoil():
+            configure(**wrong)
+            due(*numbers(count))
+
+        rounds += [*[lambda: None] * 4, mend, spoil, PushResult]
+        call_command("komfortkasse_push", watch=0.01)
+
+        errors = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
+        expected = 2 if count or "CONCURRENCY" in wrong else 0
+        assert len(errors) == expected, errors
+        assert all("its settings are wrong" in each for each in errors)
 
     def test_reports_what_stays_due_once(self, rounds, caplog):
         due("1001", shop="gone")

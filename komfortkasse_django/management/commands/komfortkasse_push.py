@@ -1,6 +1,7 @@
 """``manage.py komfortkasse_push``: send what is due."""
 
 import logging
+import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -127,7 +128,7 @@ class Command(MirrorCommand):
         **options: object,
     ) -> None:
         using = database or router.db_for_write(RemovedOrder)
-        stop = Stop()
+        stop, news = Stop(), News()
 
         def push() -> _Round:
             waiting = Waiting()
@@ -148,6 +149,7 @@ class Command(MirrorCommand):
                     limit=limit,
                     should_stop=stop.is_wanted,
                     on_settled=on_settled,
+                    is_news=lambda alias, reason: news.is_new(alias, f"stopped: {reason}"),
                 )
             return _Round(using, shop, result, waiting)
 
@@ -156,30 +158,36 @@ class Command(MirrorCommand):
                 self._tell(push(), verbosity)
             else:
                 with timed(logger):
-                    self._watch(push, stop, seconds=watch, using=using, verbosity=verbosity)
+                    self._watch(push, stop, news, seconds=watch, using=using, verbosity=verbosity)
 
     def _tell(self, done: _Round, verbosity: int) -> None:
-        """Say what became of the removals. Raises ``CommandError`` where due ones are left."""
+        """Say what became of the removals. Raises ``CommandError`` where due ones are left.
+
+        Without words in a pause if it is to be quiet: cron would send a mail each minute.
+        """
         pauses = done.pauses()
         left = done.left(pauses)
         if verbosity > 0:
             self.stdout.write(done.summary())
             for alias in pauses.keys() - left.keys():
                 self.stdout.write(capfirst(obstacle(alias, pauses)))
+        told = [each.text for alias, each in left.items() if verbosity > 0 or alias not in pauses]
+        if told:
+            raise CommandError("\n".join(told))
         if left:
-            raise CommandError("\n".join(each.text for each in left.values()))
+            sys.exit(1)
 
     def _watch(
         self,
         push: Callable[[], _Round],
         stop: Stop,
+        news: News,
         *,
         seconds: float,
         using: str,
         verbosity: int,
     ) -> None:
         """Push again and again; what goes wrong in one round is logged, and the next begins."""
-        news = News()
         while not stop.is_wanted():
             try:
                 # What Django does around a web request: drop connections that broke or are too old.
@@ -191,7 +199,7 @@ class Command(MirrorCommand):
                 for alias, each in left.items():
                     if news.is_new(alias, f"left: {each.cause}"):
                         logger.warning("%s", each.text)
-                news.forget_all_but(left.keys() | done.failing())
+                news.forget_all_but(left.keys() | done.failing() | done.result.stopped.keys())
             except Exception as error:  # noqa: BLE001 - logged, and tried again
                 if news.is_new("", repr(error)):
                     _log(error, seconds, using)
