@@ -25,6 +25,9 @@ OVERDUE_AFTER = timedelta(hours=1)
 REFUNDED = "REFUNDED"
 """The payment status of an order whose money went back to the customer."""
 
+DISAPPEARED = "DISAPPEARED"
+"""The payment status of an order that was removed, if nothing else is to be said of it."""
+
 IN_COLLECTION = "COLLECTION"
 """The payment status of an order that a collection agency has."""
 
@@ -119,7 +122,8 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
         That is to refund money, to call off a collection agency, or to look at an order that is
         alive again.
         """
-        return self.filter(is_unsettled=True)
+        # Not ``is_unsettled=True``, for which SQLite takes no index where an OR follows.
+        return self.filter(is_unsettled__in=[True])
 
     def to_refund(self) -> Self:
         """Removed although money had arrived, and nobody has settled that."""
@@ -188,22 +192,14 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
         An order whose removal was confirmed again later is one case with that later row: there it
         is taken back, and not here.
         """
-        later = (
-            RemovedOrder.objects.using(self.db)
-            .removed()
-            .filter(
-                models.Q(finished_at__gt=models.OuterRef("finished_at"))
-                | models.Q(
-                    finished_at=models.OuterRef("finished_at"), pk__gt=models.OuterRef("pk")
-                ),
-                shop=models.OuterRef("shop"),
-                order_number=models.OuterRef("order_number"),
-            )
-        )
-        rows = self.filter(~models.Exists(later), settled_at__isnull=False)
+        rows = self.filter(~_is_confirmed_later(), settled_at__isnull=False)
         # Two statements: MySQL updates no table that the same statement reads.
         keys = list(rows.values_list("pk", flat=True))
         return RemovedOrder.objects.using(self.db).filter(pk__in=keys).update(settled_at=None)
+
+    def settled(self) -> Self:
+        """Ticked off by a person, and not as a part of a later removal's case."""
+        return self.filter(~_is_confirmed_later(), settled_at__isnull=False, is_unsettled=None)
 
     def retriable(self) -> Self:
         """What can be tried again."""
@@ -218,6 +214,20 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
         return self.retriable().update(
             state=RemovedOrder.State.PENDING, next_attempt_at=timezone.now(), finished_at=None
         )
+
+
+def _is_confirmed_later() -> models.Exists:
+    """Whether the removal of an order was confirmed again, later than this row."""
+    finished_at, key = models.OuterRef("finished_at"), models.OuterRef("pk")
+    later = models.Q(finished_at__gt=finished_at) | models.Q(finished_at=finished_at, pk__gt=key)
+    # As a CASE, or SQLite would take the index on the state, and look at all removals since then.
+    is_removed = models.Case(
+        models.When(state=RemovedOrder.State.REMOVED, then=models.Value(1)), default=0
+    )
+    same = RemovedOrder.objects.filter(
+        later, shop=models.OuterRef("shop"), order_number=models.OuterRef("order_number")
+    )
+    return models.Exists(same.alias(is_removed=is_removed).filter(is_removed=1))
 
 
 class SparseIndex(models.Index):
@@ -425,6 +435,11 @@ class RemovedOrder(models.Model):
 
     def __str__(self) -> str:
         return self.order_number
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether it is pending for too long, as for ``RemovedOrder.objects.overdue()``."""
+        return self.state == self.State.PENDING and self.created_at < timezone.now() - OVERDUE_AFTER
 
     @property
     def has_money(self) -> bool:

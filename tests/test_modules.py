@@ -45,6 +45,8 @@ def module_of(path: Path) -> str:
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     if parts[:2] == ("management", "commands"):
         return "management.commands"
+    if parts[0] == "templatetags":
+        return "templatetags"
     return ".".join(part for part in parts if part != "__init__")
 
 

@@ -6,8 +6,10 @@ user is told what became of them. If that cannot be told, it has happened all th
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import cast
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import router, transaction
@@ -16,7 +18,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
 from komfortkasse_django import removals
 from komfortkasse_django.admin.confirmation import Selection, known_removals
@@ -28,6 +30,9 @@ from komfortkasse_django.reports.status import read_pauses
 from komfortkasse_django.reports.wording import Waiting, summarize, to_settle_in_words
 
 State = RemovedOrder.State
+
+MAX_NOTE_LENGTH = 500
+"""Characters of the note that says how something was settled."""
 
 
 def remove_orders(request: HttpRequest, selection: Selection) -> None:
@@ -82,6 +87,71 @@ def retry_removals(request: HttpRequest, selected: RemovedOrderQuerySet) -> None
         message=_("Tried again to remove it."),
         using=using,
     )
+
+
+def seen_at(request: HttpRequest) -> datetime | None:
+    """When the page was made whose form was sent; None if it does not say."""
+    try:
+        found = datetime.fromisoformat(request.POST["seen_at"])
+    except (KeyError, ValueError):
+        return None
+    return found if timezone.is_aware(found) == settings.USE_TZ else None
+
+
+def settle_removals(request: HttpRequest, selected: RemovedOrderQuerySet) -> None:
+    """Tick off what there was to do about the selected rows, as far as the user has seen it.
+
+    What became known later stays to be done. The note is kept in the admin's log.
+    """
+    seen = seen_at(request) or timezone.now()
+    rows = selected.unsettled().exclude(finished_at__gt=seen).exclude(alive_again_at__gt=seen)
+    # PostgreSQL refuses the NUL character.
+    note = request.POST.get("note", "").replace("\0", "").strip()[:MAX_NOTE_LENGTH]
+    done = pgettext("komfortkasse", "Settled")
+    count = _log_and(
+        request, rows, RemovedOrderQuerySet.settle, f"{done}: {note}" if note else done
+    )
+    text = ngettext(
+        "Komfortkasse: %(count)d removal is settled.",
+        "Komfortkasse: %(count)d removals are settled.",
+        count,
+    )
+    _say(request, text, count)
+
+
+def unsettle_removals(request: HttpRequest, selected: RemovedOrderQuerySet) -> None:
+    """Take back that the selected rows were settled."""
+    rows = selected.settled()
+    count = _log_and(
+        request, rows, RemovedOrderQuerySet.unsettle, pgettext("komfortkasse", "Not settled")
+    )
+    text = ngettext(
+        "Komfortkasse: %(count)d removal is to be settled again.",
+        "Komfortkasse: %(count)d removals are to be settled again.",
+        count,
+    )
+    _say(request, text, count)
+
+
+def _log_and(
+    request: HttpRequest,
+    rows: RemovedOrderQuerySet,
+    change: Callable[[RemovedOrderQuerySet], int],
+    message: str,
+) -> int:
+    """Change ``rows`` and log it, both or neither. Return how many there were."""
+    rows = rows.using(router.db_for_write(RemovedOrder))
+    logged = list(rows)
+    with transaction.atomic(rows.db):
+        # Only these, whatever has changed in the meantime.
+        count = change(rows.filter(pk__in=[row.pk for row in logged]))
+        LogEntry.objects.log_actions(cast("int", request.user.pk), logged, CHANGE, message)
+    return count
+
+
+def _say(request: HttpRequest, text: str, count: int) -> None:
+    level = messages.SUCCESS if count else messages.WARNING
+    messages.add_message(request, level, text % {"count": count})
 
 
 def _carry_out(

@@ -1,5 +1,6 @@
-"""The list of the mirror: its filters, and the counts and problems at its head."""
+"""The list of the mirror: its filters, and what there is to do at its head."""
 
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib.admin import SimpleListFilter
@@ -8,87 +9,61 @@ from django.contrib.admin.views import main
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.formats import number_format
-from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
+from django.utils.translation import pgettext, pgettext_lazy
 
 from komfortkasse_django.conf import shops
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
 from komfortkasse_django.reports.reasons import obstacle, reason_of
-from komfortkasse_django.reports.status import Kind, Status
-from komfortkasse_django.reports.wording import money, payment_statuses, problem_in_words
+from komfortkasse_django.reports.status import Kind, Problem, Status
+from komfortkasse_django.reports.wording import (
+    cases_in_words,
+    error_and_hint,
+    hint,
+    problem_in_words,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from django.contrib.admin import ModelAdmin
     from django.utils.functional import _StrOrPromise
 
-
 State = RemovedOrder.State
 
-# Filters. None of them asks the database for its choices.
+_Find = Callable[[RemovedOrderQuerySet], RemovedOrderQuerySet]
+_TO_DO: "dict[str, tuple[_StrOrPromise, _Find]]" = {
+    "all": (pgettext_lazy("komfortkasse", "everything to do"), RemovedOrderQuerySet.to_do),
+    "to_refund": (pgettext_lazy("komfortkasse", "refunds"), RemovedOrderQuerySet.to_refund),
+    "at_agency": (
+        pgettext_lazy("komfortkasse", "at a collection agency"),
+        RemovedOrderQuerySet.at_agency,
+    ),
+    "failed": (pgettext_lazy("komfortkasse", "failed"), RemovedOrderQuerySet.failed),
+    "overdue": (pgettext_lazy("komfortkasse", "overdue"), RemovedOrderQuerySet.overdue),
+    "alive_again": (pgettext_lazy("komfortkasse", "alive again"), RemovedOrderQuerySet.alive_again),
+    "settled": (pgettext_lazy("komfortkasse", "settled"), RemovedOrderQuerySet.settled),
+}
 
 
-class _Filter(SimpleListFilter):
-    """Filters by the field that is the parameter's name, unless ``apply`` does otherwise."""
+class ToDoFilter(SimpleListFilter):
+    """What a person has to look at, all of it or a kind of it, and what was ticked off."""
 
-    parameter_name: str
+    title = pgettext_lazy("komfortkasse", "task")
+    parameter_name = "to_do"
+
+    def lookups(
+        self, request: HttpRequest, model_admin: "ModelAdmin[Any]"
+    ) -> "Iterable[tuple[str, _StrOrPromise]]":
+        return [(value, label) for value, (label, _find) in _TO_DO.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = self.value()
-        return (
-            queryset if value is None else self.apply(cast("RemovedOrderQuerySet", queryset), value)
-        )
-
-    def apply(self, rows: RemovedOrderQuerySet, value: str) -> RemovedOrderQuerySet:
-        return rows.filter(**{self.parameter_name: value})
+        if (value := self.value()) not in _TO_DO:
+            return queryset
+        _label, find = _TO_DO[value]
+        return find(cast("RemovedOrderQuerySet", queryset))
 
 
-class StateFilter(_Filter):
-    title = pgettext_lazy("komfortkasse", "state")
-    parameter_name = "state"
+class ShopFilter(SimpleListFilter):
+    """Does not ask the database for its choices, as Django's own would."""
 
-    def lookups(
-        self, request: HttpRequest, model_admin: "ModelAdmin[Any]"
-    ) -> "Iterable[tuple[str, _StrOrPromise]]":
-        pending, *others = State.choices
-        return [pending, ("overdue", pgettext_lazy("komfortkasse", "overdue")), *others]
-
-    def apply(self, rows: RemovedOrderQuerySet, value: str) -> RemovedOrderQuerySet:
-        if value == "overdue":
-            return rows.overdue()
-        return super().apply(rows, value)
-
-
-class PaymentStatusFilter(_Filter):
-    title = pgettext_lazy("komfortkasse", "payment status")
-    parameter_name = "payment_status"
-
-    def lookups(
-        self, request: HttpRequest, model_admin: "ModelAdmin[Any]"
-    ) -> "Iterable[tuple[str, _StrOrPromise]]":
-        return [*payment_statuses().items(), ("other", pgettext_lazy("komfortkasse", "other"))]
-
-    def apply(self, rows: RemovedOrderQuerySet, value: str) -> RemovedOrderQuerySet:
-        if value == "other":
-            return rows.exclude(payment_status__in=["", *payment_statuses()])
-        return super().apply(rows, value)
-
-
-class ReceivedFilter(_Filter):
-    title = pgettext_lazy("komfortkasse", "money received")
-    parameter_name = "received"
-
-    def lookups(
-        self, request: HttpRequest, model_admin: "ModelAdmin[Any]"
-    ) -> "Iterable[tuple[str, _StrOrPromise]]":
-        return [("yes", pgettext_lazy("komfortkasse", "Yes, refund needed"))]
-
-    def apply(self, rows: RemovedOrderQuerySet, value: str) -> RemovedOrderQuerySet:
-        return rows.to_refund()
-
-
-class ShopFilter(_Filter):
     title = pgettext_lazy("komfortkasse", "shop")
     parameter_name = "shop"
 
@@ -99,6 +74,9 @@ class ShopFilter(_Filter):
         aliases = dict.fromkeys([*shops(), *filter(None, [self.value()])])
         return [(alias, alias) for alias in aliases] if len(aliases) > 1 else []
 
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset if self.value() is None else queryset.filter(shop=self.value())
+
 
 class ChangeList(main.ChangeList):
     """Shows the whole list for filters that the database refuses, such as ``?shop=%00``."""
@@ -106,59 +84,67 @@ class ChangeList(main.ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         try:
             super().get_results(request)
+            self._mark_taken_over()
         except Exception as error:
             # Databases raise all sorts of errors. Without a filter the trouble has another cause.
             if not self.filter_params:
                 raise
             raise IncorrectLookupParameters(error) from error
 
+    def _mark_taken_over(self) -> None:
+        """Set ``is_taken_over`` of the rows of the page. For all rows it would cost too much."""
+        keys = [row.pk for row in self.result_list if row.settled_at]
+        rows = RemovedOrder.objects.using(self.queryset.db).filter(pk__in=keys)
+        settled = set(rows.settled().values_list("pk", flat=True))
+        for row in self.result_list:
+            row.is_taken_over = bool(row.settled_at) and row.pk not in settled
+
 
 # The head
 
 
-def counts_of(status: Status) -> list[tuple[str, str, str, bool]]:
-    """What the head counts: number, label, the filter's query and whether it is bad."""
-    labels = dict(State.choices)
-    late = status.overdue_count
-    numbers: list[tuple[int, _StrOrPromise, str, bool]] = [
-        (status.in_state(State.PENDING), labels[State.PENDING], "state=pending", False),
-        (late, pgettext_lazy("komfortkasse", "overdue"), "state=overdue", late > 0),
-    ]
-    for state in (State.FAILED, State.UNKNOWN, State.REMOVED):
-        count = status.in_state(state)
-        is_bad = count > 0 and state == State.FAILED
-        numbers.append((count, labels[state], f"state={state}", is_bad))
-    if status.refunds:
-        amounts = [money(amount, currency) for currency, (_n, amount) in status.refunds.items()]
-        label = _("removed although money had arrived: %(amounts)s") % {
-            "amounts": ", ".join(amounts)
-        }
-        count = sum(count for count, _amount in status.refunds.values())
-        numbers.append((count, label, "received=yes", True))
+def to_do_of(status: Status) -> list[tuple[str, str]]:
+    """What there is to do, worst first: in words, and the filter's query."""
+    kinds = {
+        "failed": _count(status.in_state(State.FAILED), State.FAILED.label),
+        "overdue": _count(status.overdue_count, pgettext("komfortkasse", "overdue")),
+        **cases_in_words(status),
+    }
+    return [(words, f"to_do={value}") for value in _TO_DO if (words := kinds.get(value))]
+
+
+def counts_of(status: Status) -> list[tuple[str, str]]:
+    """How many are in which state: in words, and the filter's query."""
+    states = (State.PENDING, State.REMOVED, State.UNKNOWN, State.SUPERSEDED)
     return [
-        (number_format(count, force_grouping=True), str(label), query, is_bad)
-        for count, label, query, is_bad in numbers
+        (words, f"state__exact={state}")
+        for state in states
+        if (words := _count(status.in_state(state), state.label))
     ]
 
 
-def problems_of(status: Status) -> list[str]:
-    """What is wrong, but for what is counted already, and which shops are paused."""
+def _count(count: int, label: "_StrOrPromise") -> str:
+    return f"{number_format(count, force_grouping=True)} {label}" if count else ""
+
+
+def problems_of(status: Status) -> Iterator[tuple[str, str]]:
+    """What is wrong, but for what is counted already, and which shops are paused.
+
+    First for staff, then for those who look after the website.
+    """
     problems = [problem for problem in status.problems if problem.kind != Kind.FAILED]
+    for problem in problems:
+        failing = status.failing.get(problem.shop)
+        details = hint(problem, status) or (error_and_hint(failing) if failing else "")
+        yield _with_advice(problem, status), details
     told = {problem.shop for problem in problems}
-    return [
-        *(
-            _with_advice(problem_in_words(problem, status), problem.kind)
-            if problem.kind == Kind.WRONG_KEY
-            else problem_in_words(problem, status)
-            for problem in problems
-        ),
-        *(
-            _with_advice(obstacle(alias, status.pauses), pause.error_code)
-            for alias, pause in status.pauses.items()
-            if alias not in told
-        ),
-    ]
+    for alias, pause in status.pauses.items():
+        if alias not in told:
+            advice = reason_of(pause.error_code).advice
+            yield f"{obstacle(alias, status.pauses)}. {advice}", error_and_hint(pause)
 
 
-def _with_advice(problem: str, error_code: str) -> str:
-    return f"{problem}. {reason_of(error_code).advice}"
+def _with_advice(problem: Problem, status: Status) -> str:
+    words = problem_in_words(problem, status)
+    advice = reason_of(problem.kind).advice if problem.kind == Kind.WRONG_KEY else ""
+    return f"{words}. {advice}".rstrip()

@@ -1,6 +1,7 @@
 """Pieces of HTML about removals. Whatever comes from outside is escaped."""
 
 from datetime import datetime
+from decimal import Decimal
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -12,28 +13,53 @@ from komfortkasse_django.reports.wording import exact_time, from_now, money
 
 def badge(state: str) -> SafeString:
     """The state as a word on its colour."""
-    label = dict(RemovedOrder.State.choices).get(state, state)
-    return format_html('<span class="komfortkasse-badge komfortkasse-{}">{}</span>', state, label)
+    return _badge(state, str(dict(RemovedOrder.State.choices).get(state, state)))
 
 
-def received(row: RemovedOrder) -> str:
-    """How much of the order had been paid, and that it has to go back."""
-    if row.amount_paid is None:
-        return ""
-    paid = money(row.amount_paid, row.currency)
-    if row.amount_paid <= 0:
-        return paid
-    return format_html(
-        '<strong class="komfortkasse-refund">{}: {}</strong>',
-        paid,
-        pgettext("komfortkasse", "refund needed"),
-    )
+def state_badge(row: RemovedOrder) -> SafeString:
+    """The state of a removal in one word, or that it is overdue."""
+    if row.is_overdue:
+        return _badge("overdue", pgettext("komfortkasse", "overdue"))
+    if row.state == RemovedOrder.State.UNKNOWN:
+        return _badge(row.state, pgettext("komfortkasse", "unknown"))
+    return badge(row.state)
+
+
+def to_settle(row: RemovedOrder) -> SafeString:
+    """What is to be settled about a removal, in short."""
+    chips = []
+    if row.needs_refund:
+        amount = money(row.amount_paid or Decimal(0), row.currency)
+        text = pgettext("komfortkasse", "refund %(amount)s") % {"amount": amount}
+        chips.append(_badge("refund", text))
+    if row.needs_calling_off:
+        chips.append(_badge("agency", pgettext("komfortkasse", "at a collection agency")))
+    if row.is_alive_again:
+        chips.append(_badge("alive", pgettext("komfortkasse", "alive again")))
+    return format_html_join(" ", "{}", ((chip,) for chip in chips))
+
+
+def _badge(kind: str, text: str) -> SafeString:
+    return format_html('<bdi class="komfortkasse-badge komfortkasse-{}">{}</bdi>', kind, text)
+
+
+def isolated(text: str) -> SafeString:
+    """Text that may run in another direction than the page; its numbers stay where they are."""
+    return format_html("<bdi>{}</bdi>", text)
+
+
+def two_lines(first: str = "", second: str = "") -> SafeString:
+    """A cell of the list: what matters, and something small below it."""
+    parts = [format_html("<bdi>{}</bdi>", first)]
+    if second:
+        parts.append(format_html('<small dir="auto">{}</small>', second))
+    return format_html_join(SafeString("<br>"), "{}", ((part,) for part in parts))
 
 
 def time_from_now(when: datetime) -> SafeString:
     """``3 minutes ago`` or ``in 4 minutes``; pointing at it shows the exact time."""
     return format_html(
-        '<time datetime="{}" title="{}">{}</time>',
+        '<time dir="auto" datetime="{}" title="{}">{}</time>',
         when.isoformat(),
         exact_time(when),
         from_now(when),
@@ -43,7 +69,10 @@ def time_from_now(when: datetime) -> SafeString:
 def exact_and_from_now(when: datetime) -> SafeString:
     """The exact time, and in words how long ago that was or how long it takes until then."""
     return format_html(
-        '<time datetime="{}">{}</time> ({})', when.isoformat(), exact_time(when), from_now(when)
+        '<bdi><time datetime="{}">{}</time> ({})</bdi>',
+        when.isoformat(),
+        exact_time(when),
+        from_now(when),
     )
 
 
@@ -59,17 +88,6 @@ def describe_exactly(row: RemovedOrder) -> SafeString:
     return format_html("{} {} {}", badge(row.state), when, _to_settle(row))
 
 
-def _to_settle(row: RemovedOrder) -> SafeString:
-    """What is to be settled about a removal, in short."""
-    cases = []
-    if row.needs_refund:
-        cases.append(received(row))
-    if row.needs_calling_off:
-        text = pgettext("komfortkasse", "at a collection agency")
-        cases.append(format_html("<strong>{}</strong>", text))
-    if row.is_alive_again:
-        text = pgettext("komfortkasse", "alive again")
-        cases.append(format_html("<strong>{}</strong>", text))
-    if row.settled_at and not cases:
-        cases.append(pgettext("komfortkasse", "settled"))
-    return format_html_join(", ", "<bdi>{}</bdi>", ((case,) for case in cases))
+def _to_settle(row: RemovedOrder) -> str:
+    settled = pgettext("komfortkasse", "settled") if row.settled_at else ""
+    return to_settle(row) or settled

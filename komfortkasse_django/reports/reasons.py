@@ -31,6 +31,8 @@ class Reason:
     """In a few words that can follow a colon."""
     advice: Promise
     """What it means and what to do about it."""
+    hint: Promise | str = ""
+    """What those who look after the website should do. Only here settings are named."""
 
 
 REASONS = {
@@ -38,16 +40,16 @@ REASONS = {
         _("Komfortkasse does not accept the API key"),
         _(
             "The API key in the shop's settings is wrong or no longer valid. Nothing can be removed"
-            " until the people who run the website have corrected it. Then everything is sent by"
+            " until those who look after the website have corrected it. Then everything is sent by"
             " itself."
         ),
+        _("Correct API_KEY, and test it with komfortkasse_ping."),
     ),
     InvalidRequest.code: Reason(
         _("refused by Komfortkasse"),
         _(
-            "Komfortkasse has understood the request and refuses it, so it is not tried again by"
-            " itself. Read what Komfortkasse says, look at the order in Komfortkasse, or ask its"
-            " support. When the problem is solved, try again."
+            "Komfortkasse has understood the request and refuses it. The last line of this page has"
+            " its own words. Look at the order in Komfortkasse, or ask its support."
         ),
     ),
     ServiceUnavailable.code: Reason(
@@ -57,35 +59,39 @@ REASONS = {
     ConnectionFailed.code: Reason(
         pgettext_lazy("komfortkasse", "no connection"),
         _(
-            "Komfortkasse could not be reached. If this takes longer than an hour, the people who"
-            " run the server should check its network."
+            "Komfortkasse could not be reached. If this takes longer than an hour, please tell"
+            " those who look after the website."
         ),
+        pgettext_lazy("komfortkasse", "Check the server's network."),
     ),
     DeadlineExceeded.code: Reason(
         _("Komfortkasse took too long to answer"),
         _(
             "Komfortkasse may or may not have removed the order; asking again does no harm. If this"
-            " goes on, the people who run the website can give it more time with DEADLINE."
+            " goes on, please tell those who look after the website."
         ),
+        _("A higher DEADLINE gives Komfortkasse more time."),
     ),
     UnexpectedAnswer.code: Reason(
         pgettext_lazy("komfortkasse", "an unexpected answer"),
         _(
-            "Something answered, but not as Komfortkasse does: a proxy, a login page of the"
-            " network, a redirect to another address, or a connection that was cut off. If this"
-            " goes on, the people who run the website should check API_URL and the network."
+            "Something answered, but not as Komfortkasse does. If this goes on, please tell those"
+            " who look after the website."
         ),
+        _("Check API_URL, and whether a proxy or a login page answers instead of Komfortkasse."),
     ),
     SHOP_CODE: Reason(
         _("the shop's own code failed"),
         _(
             "It could not be found out whether the shop has an order with this number again, so"
-            " nothing was sent. The people who run the website find the error in its log."
+            " nothing was sent. Please tell those who look after the website."
         ),
+        _("The log has the whole error."),
     ),
     UNFORESEEN: Reason(
         pgettext_lazy("komfortkasse", "an unforeseen error"),
-        _("The people who run the website find the whole error in its log."),
+        _("If this goes on, please tell those who look after the website."),
+        _("The log has the whole error."),
     ),
 }
 

@@ -1,7 +1,7 @@
 """Removals in words: what became of them, what happens next, and how long that takes."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from types import MappingProxyType
@@ -12,9 +12,9 @@ from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.timesince import timesince, timeuntil
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext, npgettext, npgettext_lazy, pgettext
+from django.utils.translation import gettext_lazy, ngettext, npgettext, npgettext_lazy, pgettext
 
-from komfortkasse_django.models import RemovedOrder, ShopState
+from komfortkasse_django.models import DISAPPEARED, OVERDUE_AFTER, RemovedOrder, ShopState
 from komfortkasse_django.reports.reasons import obstacle, reason_of
 from komfortkasse_django.reports.status import Kind, Problem, Status
 
@@ -35,6 +35,9 @@ _SPANS: dict[str, Any] = {
     "minute": npgettext_lazy("komfortkasse", "%(num)d minute", "%(num)d minutes", "num"),
 }
 
+
+_NOTHING_IS_SENT = gettext_lazy("nothing seems to send removals")
+_IS_PUSH_RUNNING = gettext_lazy("Is komfortkasse_push running? It should be run every minute.")
 
 # Values
 
@@ -82,9 +85,17 @@ def payment_status(status: str) -> str:
     return str(payment_statuses().get(status, status))
 
 
-def cases_in_words(status: Status) -> list[str]:
-    """What people have to settle, such as ``2 refunds (10.00 EUR)``."""
-    cases = []
+def telling_status(row: RemovedOrder) -> str:
+    """The payment status, if it says more than that the order was removed."""
+    return "" if row.payment_status == DISAPPEARED else payment_status(row.payment_status)
+
+
+def cases_in_words(status: Status) -> dict[str, str]:
+    """What people have to settle, such as ``2 refunds (10.00 EUR)``.
+
+    By the method of ``RemovedOrder.objects`` that finds it.
+    """
+    cases = {}
     if count := sum(count for count, _amount in status.refunds.values()):
         amounts = [money(amount, currency) for currency, (_n, amount) in status.refunds.items()]
         text = npgettext(
@@ -93,7 +104,7 @@ def cases_in_words(status: Status) -> list[str]:
             "%(count)d refunds (%(amounts)s)",
             count,
         )
-        cases.append(text % {"count": count, "amounts": ", ".join(amounts)})
+        cases["to_refund"] = text % {"count": count, "amounts": ", ".join(amounts)}
     if count := status.at_agency:
         text = npgettext(
             "komfortkasse",
@@ -101,7 +112,7 @@ def cases_in_words(status: Status) -> list[str]:
             "%(count)d orders at a collection agency",
             count,
         )
-        cases.append(text % {"count": count})
+        cases["at_agency"] = text % {"count": count}
     if count := status.alive_again:
         text = npgettext(
             "komfortkasse",
@@ -109,7 +120,7 @@ def cases_in_words(status: Status) -> list[str]:
             "%(count)d orders are alive again",
             count,
         )
-        cases.append(text % {"count": count})
+        cases["alive_again"] = text % {"count": count}
     return cases
 
 
@@ -277,11 +288,7 @@ def _problem(problem: Problem, status: Status) -> str:
         case Kind.NOT_IN_SETTINGS:
             return obstacle(problem.shop, status.pauses)
         case Kind.ALL_UNKNOWN:
-            text = _(
-                "Komfortkasse knew none of the last %(count)d orders. Are ORDER_NUMBER, API_KEY and"
-                " API_URL those of this shop?"
-            )
-            return text % count
+            return _("Komfortkasse knew none of the last %(count)d orders") % count
         case Kind.OVERDUE:
             text = npgettext(
                 "komfortkasse",
@@ -300,8 +307,25 @@ def _why_overdue(alias: str, status: Status) -> str:
     if failing := status.failing.get(alias):
         return str(reason_of(failing.error_code).label)
     if status.overdue[alias].is_long_due:
-        return _("is komfortkasse_push running? It should be run every minute")
+        return str(_NOTHING_IS_SENT)
     return _("the page of each says why")
+
+
+def hint(problem: Problem, status: Status) -> str:
+    """What those who look after the website should check because of the problem."""
+    match problem.kind:
+        case Kind.ALL_UNKNOWN:
+            return _("Are ORDER_NUMBER, API_KEY and API_URL those of this shop?")
+        case Kind.OVERDUE if _why_overdue(problem.shop, status) == str(_NOTHING_IS_SENT):
+            return str(_IS_PUSH_RUNNING)
+    return ""
+
+
+def error_and_hint(failed: RemovedOrder | ShopState) -> str:
+    """The error, and what those who look after the website can do about it."""
+    if not failed.error_code:
+        return ""
+    return " ".join(filter(None, (failed.last_error, str(reason_of(failed.error_code).hint))))
 
 
 # One removal
@@ -327,40 +351,76 @@ def outcome(row: RemovedOrder) -> str:
     return _("Komfortkasse has not been asked yet.")
 
 
-def next_step(row: RemovedOrder, pauses: Mapping[str, ShopState]) -> str:
+def next_steps(row: RemovedOrder, pauses: Mapping[str, ShopState]) -> list[str]:
     """What happens next, and what there is to do. ``pauses`` is as for ``obstacle``."""
-    if row.state == State.FAILED:
-        return _(
-            "Nothing happens by itself. Until the order is removed, Komfortkasse may go on"
-            " reminding the customer to pay. Solve the problem, then try again."
-        )
+    steps = [*_to_settle(row)]
     if row.next_attempt_at is not None:
-        return _next_attempt(row, row.next_attempt_at, pauses)
-    if row.amount_paid and row.amount_paid > 0:
-        return _(
-            "Money had arrived when the order was removed: refund %(amount)s to the customer."
-            " Komfortkasse does not do that by itself."
-        ) % {"amount": money(row.amount_paid, row.currency)}
-    return _("Nothing is left to do.")
-
-
-def _next_attempt(row: RemovedOrder, at: datetime, pauses: Mapping[str, ShopState]) -> str:
-    parts = []
-    if row.state == State.UNKNOWN:
-        parts.append(
+        steps += _next_attempt(row, row.next_attempt_at, pauses)
+    if row.error_code:
+        steps.append(str(reason_of(row.error_code).advice))
+    if row.state == State.FAILED:
+        steps.append(
             _(
-                "Komfortkasse did not know the order yet. It is asked again, because a shop may"
-                " tell Komfortkasse of an order later than it deletes it. That is no trouble."
+                "Nothing happens by itself. Until the order is removed, Komfortkasse may go on"
+                " reminding the customer to pay. Solve the problem, then try again."
             )
         )
+    # The shop may be paused for the same reason.
+    return [*dict.fromkeys(steps)] or [_("Nothing is left to do.")]
+
+
+def _to_settle(row: RemovedOrder) -> Iterator[str]:
+    if row.needs_refund:
+        yield _(
+            "Money had arrived when the order was removed. Refund %(amount)s to the customer:"
+            " Komfortkasse does not do that by itself."
+        ) % {"amount": money(row.amount_paid or Decimal(0), row.currency)}
+    if row.needs_calling_off:
+        yield _(
+            "A collection agency is at work and may go on asking the customer to pay. Have it"
+            " called off in Komfortkasse; that may cost money."
+        )
+    if row.is_unsettled and row.is_alive_again and row.alive_again_at:
+        yield _(
+            "The shop has an order with this number again (found %(time)s), but Komfortkasse will"
+            " not ask the customer for its money. If it is still to be paid, send the order to"
+            " Komfortkasse again."
+        ) % {"time": exact_time(row.alive_again_at)}
+    if row.is_unsettled:
+        yield _("When that is done, or need not be done, press “Settled”.")
+
+
+def _next_attempt(
+    row: RemovedOrder, at: datetime, pauses: Mapping[str, ShopState]
+) -> Iterator[str]:
+    if row.state == State.UNKNOWN:
+        yield _(
+            "Komfortkasse did not know the order yet. It is asked again, because a shop may"
+            " tell Komfortkasse of an order later than it deletes it. That is no trouble."
+        )
     if reason := obstacle(row.shop, pauses):
-        parts.append(_("It is not sent at the moment: %(reason)s.") % {"reason": reason})
+        yield _("It is not sent at the moment: %(reason)s.") % {"reason": reason}
         if pause := pauses.get(row.shop):
-            parts.append(str(reason_of(pause.error_code).advice))
-    elif at <= timezone.now():
-        text = _("It has been due since %(time)s. The next run of komfortkasse_push will send it.")
-        parts.append(text % {"time": exact_time(at)})
+            yield str(reason_of(pause.error_code).advice)
+    elif at > timezone.now():
+        text = _("It will be tried again by itself %(when)s (%(time)s).")
+        yield text % {"when": from_now(at), "time": exact_time(at)}
+    elif _is_long_due(row):
+        yield _("It should have been sent long ago: please tell those who look after the website.")
     else:
-        text = _("It will be tried again %(when)s (%(time)s).")
-        parts.append(text % {"when": from_now(at), "time": exact_time(at)})
-    return " ".join(parts)
+        yield _("It will be sent by itself, usually within a minute.")
+
+
+def _is_long_due(row: RemovedOrder) -> bool:
+    """Whether it could have been sent all the time, so that nobody seems to run what sends it."""
+    return row.next_attempt_at is not None and (
+        row.next_attempt_at < timezone.now() - OVERDUE_AFTER
+    )
+
+
+def technical(row: RemovedOrder) -> str:
+    """What those who look after the website want to know of a removal."""
+    parts = [error_and_hint(row)]
+    if _is_long_due(row) and not obstacle(row.shop, {}):
+        parts.append(str(_IS_PUSH_RUNNING))
+    return " ".join(filter(None, parts))

@@ -109,7 +109,7 @@ class TestKnownSoFar:
 
         assert "komfortkasse-removed" in page
         assert "just now" in page
-        assert "20.00\xa0EUR: refund needed" in page
+        assert "refund 20.00\xa0EUR" in page
         assert "komfortkasse-failed" not in page
         assert "komfortkasse-unknown" not in page
 
@@ -120,7 +120,7 @@ class TestKnownSoFar:
 
         page = text(select(clerk, [order]))
 
-        assert page.count("refund needed") == 1
+        assert page.count("komfortkasse-refund") == 1
         assert page.count("komfortkasse-removed") == 2
         assert "komfortkasse-superseded" in page
 

@@ -19,21 +19,37 @@ pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "othe
 NBSP = "\N{NO-BREAK SPACE}"
 
 
-class TestDetail:
-    def sections(self, client: Client, row: RemovedOrder) -> dict[str, dict[str, str]]:
-        page = text(client.get(url("change", row)))
-        found = {}
-        for fieldset in re.findall(r"<fieldset.*?</fieldset>", page):
-            # Django 6.1 has fieldsets within fieldsets, none of them here.
-            heading = re.search(r"<h2[^>]*>(.*?)</h2>", fieldset)[1].strip()
-            labels = re.findall(r"<label[^>]*>(.*?):?</label>", fieldset)
-            values = re.findall(r'<div class="readonly">(.*?)</div>', fieldset)
-            found[heading] = {
-                label.rstrip(":"): re.sub(r"<[^>]*>", "", value)
-                for label, value in zip(labels, values, strict=True)
-            }
-        return found
+def sections(client: Client, row: RemovedOrder) -> dict[str, dict[str, str]]:
+    """The fields of the page, without tags, by heading and label."""
+    page = text(client.get(url("change", row)))
+    found = {}
+    for fieldset in re.findall(r"<fieldset.*?</fieldset>", page):
+        # Django 6.1 has fieldsets within fieldsets, none of them here.
+        heading = re.search(r"<h2[^>]*>(.*?)</h2>", fieldset)[1].strip()
+        labels = re.findall(r"<label[^>]*>(.*?):?</label>", fieldset)
+        values = re.findall(r'<div class="readonly">(.*?)</div>', fieldset)
+        found[heading] = {
+            label.rstrip(":"): re.sub(r"<[^>]*>", "", value)
+            for label, value in zip(labels, values, strict=True)
+        }
+    return found
 
+
+def what_to_do(client: Client, row: RemovedOrder) -> str:
+    """What the page says there is to do, without tags."""
+    page = text(client.get(url("change", row)))
+    found = page.partition("What to do</h2>")[2].partition("</section>")[0]
+    return re.sub(" +", " ", re.sub("<[^>]*>", "", found)).strip()
+
+
+def technical(client: Client, row: RemovedOrder) -> str:
+    """The line for those who look after the website, without tags; empty if there is none."""
+    page = text(client.get(url("change", row)))
+    found = re.findall('<p class="komfortkasse-technical" dir="auto">(.*?)</p>', page)
+    return re.sub("<[^>]*>", "", "".join(found))
+
+
+class TestDetail:
     def test_of_a_removed_order(self, staff, make, settings):
         settings.TIME_ZONE = "UTC"
         row = make(
@@ -45,60 +61,105 @@ class TestDetail:
             created_at=datetime(2026, 3, 1, 12, 30, tzinfo=UTC),
         )
 
-        sections = self.sections(staff, row)
+        shown = sections(staff, row)
 
-        assert list(sections) == ["What happened", "What Komfortkasse says", "What happens next"]
-        assert sections["What happened"] == {
+        assert list(shown) == ["What Komfortkasse says", "What happened"]
+        assert shown["What happened"] == {
             "Order number": "1001",
             "Requested via": "deletion of the order",
-            "Requested at": sections["What happened"]["Requested at"],
+            "Requested at": shown["What happened"]["Requested at"],
             "Attempts": "2",
         }
-        assert sections["What happened"]["Requested at"].startswith("March 1, 2026, 12:30 p.m. (")
-        assert sections["What Komfortkasse says"] == {
+        assert shown["What happened"]["Requested at"].startswith("March 1, 2026, 12:30 p.m. (")
+        assert shown["What Komfortkasse says"] == {
             "State": "removed",
             "Outcome": ("Komfortkasse has removed the order and sends no more reminders for it."),
-            "Payment status": "Disappeared",
             "Reference number": "K1234A",
             "Amount": f"22.38{NBSP}EUR",
-            "Amount paid": "-",
-            "Finished at": sections["What Komfortkasse says"]["Finished at"],
+            "Finished at": shown["What Komfortkasse says"]["Finished at"],
         }
-        assert sections["What Komfortkasse says"]["Finished at"].endswith("(just now)")
-        assert sections["What happens next"] == {"Next step": "Nothing is left to do."}
+        assert shown["What Komfortkasse says"]["Finished at"].endswith("(just now)")
+        assert what_to_do(staff, row) == "Nothing is left to do."
+        assert technical(staff, row) == ""
+
+    @pytest.mark.parametrize(
+        ("status", "shown"),
+        [("PAID_PARTIAL", "Partially paid"), ("PLANNED", "PLANNED"), ("DISAPPEARED", None)],
+    )
+    def test_the_payment_status_is_shown_if_it_says_more(self, staff, make, status, shown):
+        row = make(payment_status=status)
+
+        assert sections(staff, row)["What Komfortkasse says"].get("Payment status") == shown
+
+    @pytest.mark.parametrize(("paid", "shown"), [(0, f"0.00{NBSP}EUR"), (None, None)])
+    def test_nothing_paid_is_not_the_same_as_nothing_said(self, staff, make, paid, shown):
+        row = make(amount_paid=paid, currency="EUR")
+
+        assert sections(staff, row)["What Komfortkasse says"].get("Amount paid") == shown
+        assert what_to_do(staff, row) == "Nothing is left to do."
 
     def test_of_an_order_that_was_paid(self, staff, make):
         row = make(amount_paid=Decimal(20), currency="EUR")
 
-        sections = self.sections(staff, row)
+        assert sections(staff, row)["What Komfortkasse says"]["Amount paid"] == f"20.00{NBSP}EUR"
+        assert f"Refund 20.00{NBSP}EUR to the customer" in what_to_do(staff, row)
+        assert "press “Settled”" in what_to_do(staff, row)
 
-        assert sections["What Komfortkasse says"]["Amount paid"] == f"20.00{NBSP}EUR: refund needed"
-        assert f"refund 20.00{NBSP}EUR" in sections["What happens next"]["Next step"]
+    def test_of_an_order_that_was_refunded(self, staff, make):
+        row = make(amount_paid=20, payment_status="REFUNDED")
 
-    def test_of_an_order_paid_by_nothing(self, staff, make):
-        row = make(amount_paid=Decimal(0), currency="EUR")
+        assert what_to_do(staff, row) == "Nothing is left to do."
 
-        assert self.sections(staff, row)["What happens next"]["Next step"] == (
-            "Nothing is left to do."
+    def test_of_an_order_at_a_collection_agency(self, staff, make):
+        row = make(
+            payment_status="COLLECTION",
+            collection_partner="Inkasso Nord",
+            collection_file="AZ 7",
+            collection_status="SUBMITTED",
+            dunning_level=3,
         )
+
+        says = sections(staff, row)["What Komfortkasse says"]
+        assert says["Payment status"] == "Collection"
+        assert says["Reminders sent"] == "3"
+        assert says["Collection agency"] == "Inkasso Nord"
+        assert says["File number at the agency"] == "AZ 7"
+        assert says["Status at the agency"] == "SUBMITTED"
+        to_do = what_to_do(staff, row)
+        assert "Have it called off in Komfortkasse; that may cost money." in to_do
+        assert "press “Settled”" in to_do
+
+    def test_no_reminders_are_an_answer(self, staff, make):
+        says = sections(staff, make(dunning_level=0))["What Komfortkasse says"]
+
+        assert says["Reminders sent"] == "0"
+
+    def test_of_an_order_that_is_alive_again(self, staff, make):
+        row = make(alive_again_at=ahead(minutes=-5))
+
+        to_do = what_to_do(staff, row)
+        assert "The shop has an order with this number again" in to_do
+        assert "send the order to Komfortkasse again" in to_do
+        assert "press “Settled”" in to_do
 
     @pytest.mark.parametrize(
         ("state", "outcome", "next_step"),
         [
-            ("unknown", "knows no order with this number", "Nothing is left to do"),
-            ("superseded", "was not asked", "Nothing is left to do"),
-            ("failed", "refuses to remove", "Nothing happens by itself"),
-            ("pending", "has not been asked yet", "The next run of komfortkasse_push will send it"),
+            ("unknown", "knows no order with this number", "Nothing is left to do."),
+            ("superseded", "was not asked", "Nothing is left to do."),
+            ("failed", "refuses to remove", "Nothing happens by itself."),
+            ("pending", "has not been asked yet", "will be sent by itself, usually within a min"),
         ],
     )
     def test_of_other_outcomes(self, staff, make, state, outcome, next_step):
-        sections = self.sections(staff, make(state=state))
+        row = make(state=state)
 
-        assert outcome in sections["What Komfortkasse says"]["Outcome"]
-        assert "Amount" not in sections["What Komfortkasse says"]
-        assert next_step in sections["What happens next"]["Next step"]
+        says = sections(staff, row)["What Komfortkasse says"]
+        assert outcome in says["Outcome"]
+        assert "Amount" not in says
+        assert next_step in what_to_do(staff, row)
         has_finished = state in {"unknown", "superseded"}
-        assert ("Finished at" in sections["What Komfortkasse says"]) == has_finished
+        assert ("Finished at" in says) == has_finished
 
     def test_of_one_that_is_tried_again(self, staff, make):
         row = make(
@@ -108,43 +169,74 @@ class TestDetail:
             last_error="No connection to Komfortkasse: refused",
         )
 
-        sections = self.sections(staff, row)
-
-        says = sections["What Komfortkasse says"]["Outcome"]
+        says = sections(staff, row)["What Komfortkasse says"]["Outcome"]
         assert says == "Komfortkasse has not confirmed the removal yet: no connection."
-        assert "tried again in 3 minutes (" in sections["What happens next"]["Next step"]
-        assert sections["Last error"]["Last error"] == "No connection to Komfortkasse: refused"
-        assert "could not be reached" in sections["Last error"]["Meaning"]
+        to_do = what_to_do(staff, row)
+        assert "tried again by itself in 3 minutes (" in to_do
+        assert "could not be reached" in to_do
+        assert technical(staff, row) == (
+            "For whoever looks after the website:"
+            " No connection to Komfortkasse: refused Check the server&#x27;s network."
+        )
+
+    def test_of_one_that_was_refused(self, staff, make):
+        row = make(
+            state="failed",
+            error_code="invalid_request",
+            last_error="Komfortkasse rejects the request (HTTP 400: Order is locked)",
+        )
+
+        assert "The last line of this page has its own words." in what_to_do(staff, row)
+        assert technical(staff, row).endswith("(HTTP 400: Order is locked)")
+
+    @pytest.mark.parametrize("enabled", [True, False])
+    def test_of_one_that_nobody_sends(self, staff, make, configure, enabled):
+        configure(ENABLED=enabled)
+        row = make(state="pending", created_at=ahead(hours=-3), next_attempt_at=ahead(minutes=-61))
+
+        says = "It should have been sent long ago: please tell those who look after the website."
+        assert (says in what_to_do(staff, row)) == enabled
+        assert ("Is komfortkasse_push running?" in technical(staff, row)) == enabled
 
     def test_of_an_unknown_one_that_is_asked_for_again(self, staff, make):
         row = make(state="unknown", next_attempt_at=ahead(minutes=59, seconds=50))
 
-        sections = self.sections(staff, row)
-
-        next_step = sections["What happens next"]["Next step"]
-        assert next_step.startswith("Komfortkasse did not know the order yet.")
-        assert "That is no trouble." in next_step
-        assert "It will be tried again in 59 minutes (" in next_step
-        assert "Finished at" not in sections["What Komfortkasse says"]
+        to_do = what_to_do(staff, row)
+        assert to_do.startswith("Komfortkasse did not know the order yet.")
+        assert "That is no trouble." in to_do
+        assert "It will be tried again by itself in 59 minutes (" in to_do
+        assert "Finished at" not in sections(staff, row)["What Komfortkasse says"]
 
     def test_of_an_unknown_one_that_cannot_be_asked_for_again(self, staff, make, configure):
         configure(ENABLED=False)
         row = make(state="unknown", next_attempt_at=ahead(minutes=59))
 
-        next_step = self.sections(staff, row)["What happens next"]["Next step"]
-        assert "That is no trouble. It is not sent at the moment: the shop" in next_step
+        assert "That is no trouble. It is not sent at the moment: the shop" in what_to_do(
+            staff, row
+        )
 
     def test_of_one_that_cannot_be_sent(self, staff, make, configure):
         configure(ENABLED=False)
         row = make(state="pending")
 
-        next_step = self.sections(staff, row)["What happens next"]["Next step"]
-        assert "not sent at the moment: the shop default is switched off" in next_step
+        assert "not sent at the moment: the shop default is switched off" in what_to_do(staff, row)
+
+    def test_says_nothing_twice(self, staff, make):
+        ShopState.objects.create(
+            shop="default", paused_until=ahead(minutes=5), error_code="service_unavailable"
+        )
+        row = make(state="pending", error_code="service_unavailable", last_error="HTTP 503")
+
+        assert what_to_do(staff, row).count("The trouble is at Komfortkasse") == 1
 
     @pytest.mark.parametrize(
         ("language", "code", "says"),
         [
-            ("en", "authentication_failed", "until the people who run the website have corrected"),
+            (
+                "en",
+                "authentication_failed",
+                "until those who look after the website have corrected",
+            ),
             ("en", "service_unavailable", "should pass. There is nothing for you to do."),
             ("de", "authentication_failed", "Bis ihn die Betreuer der Website berichtigt haben"),
         ],
@@ -164,14 +256,14 @@ class TestDetail:
             assert (
                 f"default {'is paused until' if language == 'en' else 'pausiert bis'} {at}" in page
             )
-            assert f": {label}. " in page
+            assert f": {label}.</p>" in page
         assert says in page
 
     def test_names_the_shop_where_that_says_something(self, staff, make, configure):
-        assert "Shop" not in self.sections(staff, make())["What happened"]
-        assert self.sections(staff, make(shop="gone"))["What happened"]["Shop"] == "gone"
+        assert "Shop" not in sections(staff, make())["What happened"]
+        assert sections(staff, make(shop="gone"))["What happened"]["Shop"] == "gone"
         configure(aliases={"default": {}, "vienna": {}})
-        assert self.sections(staff, make())["What happened"]["Shop"] == "default"
+        assert sections(staff, make())["What happened"]["Shop"] == "default"
 
     def test_of_nothing(self, staff, make):
         row = make()

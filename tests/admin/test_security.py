@@ -7,7 +7,7 @@ import pytest
 from django.urls import reverse
 
 from komfortkasse_django.conf import shops
-from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.models import RemovedOrder, ShopState
 from tests.shop.models import Order
 from tests.support.komfortkasse import error
 from tests.support.mirror_pages import LIST, ahead, text, url
@@ -78,8 +78,12 @@ class TestMirrorPages:
                 amount=1,
                 amount_paid=1,
                 currency="<b>",
-                settled_at=ahead(),
+                settled_at=None if state == "removed" else ahead(),
+                collection_partner=self.EVIL,
+                collection_file=self.EVIL,
+                collection_status=self.EVIL,
                 last_error=self.EVIL,
+                error_code="unforeseen",
                 next_attempt_at=ahead(hours=-2) if state == "pending" else None,
             )
         rows = list(RemovedOrder.objects.all())
@@ -95,8 +99,13 @@ class TestMirrorPages:
                     "_selected_action": [row.pk for row in rows],
                 },
             ),
+            staff.post(
+                reverse(LIST),
+                {"action": "settle", "_selected_action": [row.pk for row in rows]},
+            ),
             *(staff.get(url("change", row)) for row in rows),
             *(staff.post(url("try_again", row), follow=True) for row in rows),
+            *(staff.post(url("settle", row), {"note": self.EVIL}, follow=True) for row in rows),
         ]
 
         for page in pages:
@@ -135,9 +144,16 @@ class TestMirrorPages:
         assert key not in answer.content.decode()
 
     def test_a_strict_content_security_policy_finds_nothing_inline(self, staff, make):
-        row = make(state="failed", last_error="x", amount_paid=1)
+        ShopState.objects.create(shop="default", paused_until=ahead(minutes=5))
+        failed = make(state="failed", error_code="unforeseen", last_error="x")
+        paid = make(amount_paid=1, collection_partner="x", alive_again_at=ahead())
 
-        for page in (staff.get(reverse(LIST)), staff.get(url("change", row))):
+        for page in (
+            staff.get(reverse(LIST)),
+            staff.get(url("change", failed)),
+            staff.get(url("change", paid)),
+            staff.post(reverse(LIST), {"action": "settle", "_selected_action": paid.pk}),
+        ):
             html = text(page)
             assert "style=" not in html
             assert "<style" not in html

@@ -62,12 +62,24 @@ def remember() -> None:
         "last_error": "No connection to Komfortkasse: timed out",
     }
     answered = {"currency": "EUR", "attempts": 1, "next_attempt_at": None}
+    agency = {
+        "payment_status": "COLLECTION",
+        "amount": "129.00",
+        "collection_partner": "Inkasso Nord",
+        "collection_file": "AZ 7/2026",
+        "collection_status": "SUBMITTED",
+        "dunning_level": 3,
+    }
     rows = [
         ("1001", "removed", 4000, {"payment_status": "DISAPPEARED", "amount": "39.90"}),
         ("1002", "removed", 1500, {"payment_status": "DISAPPEARED", "amount": "54.00"}),
         ("1003", "unknown", 300, {}),
         ("1004", "superseded", 240, {}),
-        ("1005", "removed", 180, {"payment_status": "PAID", "amount": "17.50"}),
+        ("1005", "removed", 180, {"payment_status": "PAID_PARTIAL", "amount": "1217.50"}),
+        ("1009", "removed", 170, agency),
+        ("1010", "removed", 160, {"alive_again_at": now, "amount": "5.00"}),
+        ("1011", "removed", 150, {"settled_at": now - timedelta(days=2), "amount_paid": "1.00"}),
+        ("1012", "pending", 130, timed_out),
         ("1006", "failed", 55, refused),
         ("1007", "pending", 9, timed_out),
         ("1008", "pending", 1, {}),
@@ -87,7 +99,9 @@ def remember() -> None:
             row.reference_number = f"K{number}A"
         if number == "1002":
             row.amount_paid = Decimal("54.00")
-        if number == "1007":
+        if number == "1005":
+            row.amount_paid = Decimal("1000.00")
+        if number in {"1007", "1012"}:
             row.attempts, row.next_attempt_at = 3, now + timedelta(minutes=3, seconds=30)
         if number == "1008":
             row.attempts, row.next_attempt_at = 0, now

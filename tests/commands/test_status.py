@@ -257,8 +257,8 @@ class TestText:
         assert written.splitlines() == [
             (
                 f"PROBLEM: shop default, since {exact_time(first.created_at)}: 2 removals are"
-                " overdue: is komfortkasse_push running? It should be run every minute;"
-                " 2 wait, 2 are due, the oldest became due 2 hours ago"
+                " overdue: nothing seems to send removals. Is komfortkasse_push running? It should"
+                " be run every minute; 2 wait, 2 are due, the oldest became due 2 hours ago"
             ),
             (
                 f"PROBLEM: shop default, since {exact_time(failed.created_at)}:"

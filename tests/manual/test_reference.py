@@ -337,7 +337,9 @@ class TestGerman:
             (None, "Remove selected %(verbose_name_plural)s from Komfortkasse"),
             (None, "Can remove orders from Komfortkasse"),
             ("komfortkasse", "Try again"),
-            ("komfortkasse", "refund needed"),
+            ("komfortkasse", "Settled"),
+            ("komfortkasse", "Not settled"),
+            ("komfortkasse", "Settle the selected orders"),
         ],
     )
     def test_quotes(self, context, word):

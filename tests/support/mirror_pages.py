@@ -28,9 +28,17 @@ def listed(client: Client, **query: str) -> list[str]:
 
 def cells(client: Client, **query: str) -> dict[str, str]:
     """Return the first row of the list, by the names of its columns, without tags."""
-    page = text(client.get(reverse(LIST), query))
+    return cells_of(client.get(reverse(LIST), query))
+
+
+def cells_of(response) -> dict[str, str]:
+    """Return the first row of a list, as ``cells`` does."""
+    page = text(response).partition("<tbody>")[2].partition("</tr>")[0]
     found = re.findall(r'<t[dh] class="field-(\w+)[^>]*>(.*?)</t[dh]>', page)
-    return {name: re.sub(r"<[^>]*>", "", cell).strip() for name, cell in found}
+    return {
+        name: " ".join(re.sub(r"<[^>]*>", "", cell.replace("<br>", " ")).split(" ")).strip()
+        for name, cell in found
+    }
 
 
 def ahead(**delta: float) -> datetime:

@@ -14,8 +14,8 @@ from komfortkasse_django.management.arguments import add_database, positive_inte
 from komfortkasse_django.management.base import missing_in
 from komfortkasse_django.models import OVERDUE_AFTER, RemovedOrder
 from komfortkasse_django.reports.reasons import obstacle
-from komfortkasse_django.reports.status import Status, read_status
-from komfortkasse_django.reports.wording import cases_in_words, from_now, problem_in_words
+from komfortkasse_django.reports.status import Problem, Status, read_status
+from komfortkasse_django.reports.wording import cases_in_words, from_now, hint, problem_in_words
 
 State = RemovedOrder.State
 
@@ -99,14 +99,16 @@ def _as_text(status: Status) -> str:
     labels = dict(State.choices)
     lines = [_headline(status)]
     # Not translated: monitoring may look for it.
-    lines += [f"PROBLEM: {problem_in_words(each, status)}" for each in status.problems[1:]]
+    lines += [f"PROBLEM: {_problem(each, status)}" for each in status.problems[1:]]
     for alias, states in status.counts.items():
         parts = [f"{count} {labels.get(state, state)}" for state, count in states.items() if count]
         numbers = ", ".join(parts) or pgettext("komfortkasse", "no removals")
         reason = obstacle(alias, status.pauses)
         lines.append(": ".join(filter(None, (alias, numbers, reason))))
     if cases := cases_in_words(status):
-        lines.append(_("To be settled in the admin: %(cases)s") % {"cases": ", ".join(cases)})
+        lines.append(
+            _("To be settled in the admin: %(cases)s") % {"cases": ", ".join(cases.values())}
+        )
     return "\n".join(lines)
 
 
@@ -131,4 +133,9 @@ def _headline(status: Status) -> str:
         parts.append(_("Komfortkasse last confirmed one %(when)s") % {"when": when})
     if status.ok:
         return f"OK: {', '.join(parts)}"
-    return f"PROBLEM: {problem_in_words(status.problems[0], status)}; {', '.join(parts)}"
+    return f"PROBLEM: {_problem(status.problems[0], status)}; {', '.join(parts)}"
+
+
+def _problem(problem: Problem, status: Status) -> str:
+    parts = (problem_in_words(problem, status), hint(problem, status).rstrip("."))
+    return ". ".join(filter(None, parts))
