@@ -78,16 +78,15 @@ def exact_and_from_now(when: datetime) -> SafeString:
 
 def describe_briefly(row: RemovedOrder) -> SafeString:
     """A removal in one line: its state, since when, and what is to be settled."""
-    when = time_from_now(row.finished_at or row.created_at)
-    return format_html("{} {} {}", badge(row.state), when, _to_settle(row))
+    return _describe(row, time_from_now(row.finished_at or row.created_at))
 
 
 def describe_exactly(row: RemovedOrder) -> SafeString:
     """The same with the exact time."""
-    when = exact_and_from_now(row.finished_at or row.created_at)
-    return format_html("{} {} {}", badge(row.state), when, _to_settle(row))
+    return _describe(row, exact_and_from_now(row.finished_at or row.created_at))
 
 
-def _to_settle(row: RemovedOrder) -> str:
+def _describe(row: RemovedOrder, when: SafeString) -> SafeString:
+    state = state_badge(row) if row.is_overdue else badge(row.state)
     settled = pgettext("komfortkasse", "settled") if row.settled_at else ""
-    return to_settle(row) or settled
+    return format_html("{} {} {}", state, when, to_settle(row) or settled)

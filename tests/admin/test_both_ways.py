@@ -109,6 +109,14 @@ class TestNote:
         assert line.startswith(row.state)
         assert line.partition("(just now)")[2].strip() == expected
 
+    def test_says_what_is_overdue(self, clerk, order, make):
+        make(state="pending", created_at=ago(hours=2))
+
+        (line,) = note(clerk.get(form_url(order)))
+
+        assert line.startswith("overdue ")
+        assert line.endswith("(2 hours ago)")
+
     def test_the_last_one_does_not_hide_what_is_open(self, clerk, order, make):
         make(finished_at=ago(days=9))
         make(amount_paid=54, finished_at=ago(days=3))
