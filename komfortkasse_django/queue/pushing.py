@@ -216,6 +216,8 @@ class _ShopPush:
         ):
             return False
         self.breaker.read()
+        if self.breaker.needs_probe and self.calls.in_flight:
+            return False  # their answers may end the trouble that another process has
         try:
             if self.breaker.needs_probe:
                 self._probe()
