@@ -38,7 +38,7 @@ State = RemovedOrder.State
 
 _CLAIMS_PER_CALL = 32  # rows claimed for each call in flight: claiming few costs more than calling
 _CLAIMS_BESIDE_BAD = 4  # the same where orders fail: the next new one must not wait behind many
-_MOST_BAD = 30  # failures in a row in one push, although Komfortkasse is well
+_MOST_BAD = 100  # failures in a row in one push, although Komfortkasse is well
 _LINGER = 0.01  # seconds that an answer waits for others, to be settled with them
 
 _pushing: ContextVar[bool] = ContextVar("pushing", default=False)
@@ -216,6 +216,8 @@ class _ShopPush:
         ):
             return False
         self.breaker.read()
+        if self.breaker.needs_probe and self.calls.in_flight:
+            return False  # their answers may end the trouble that another process has
         try:
             if self.breaker.needs_probe:
                 self._probe()

@@ -57,23 +57,29 @@ def test_that_were_all_tried_hold_up_nothing(poison, wait):
     assert good_ones_left() == 0
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_among_the_others_hold_up_none_for_long(poison, komfortkasse, wait, seed):
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("many", [300, 1000])
+def test_among_the_others_hold_up_none_for_long(komfortkasse, wait, seed, many):
     """One run a minute, as by cron."""
-    mixed = BAD + GOOD
+    bad = [f"bad-{number}" for number in range(many)]
+    kinds = list(POISON.values())
+    for index, number in enumerate(bad):
+        komfortkasse.answers[number] = kinds[index % len(kinds)]
+    mixed = bad + GOOD
     random.Random(seed).shuffle(mixed)
     due(*mixed)
 
-    for _ in range(10):
+    minutes = 0
+    while good_ones_left():
+        minutes += 1
         push()
         wait(60)
 
-    assert good_ones_left() == 0
-    # Each bad one is tried again by itself, as its own attempts say.
-    assert len(komfortkasse.requests) < 10 * 100
+    assert minutes <= many / 100
+    assert len(komfortkasse.requests) < len(mixed) + 110 * minutes
 
 
-@pytest.mark.parametrize("minutes", [1, 2, 3, 5, 8, 13, 40, 120])
+@pytest.mark.parametrize("minutes", [1, 3, 13, 40])
 def test_hold_up_a_new_order_for_a_minute_at_most(poison, komfortkasse, wait, minutes):
     """However long the bad ones have been there, and however many of them."""
     due(*BAD)
@@ -98,16 +104,16 @@ def test_hold_up_no_new_order_each_minute(poison, komfortkasse, wait):
         push()
         assert not RemovedOrder.objects.pending().filter(order_number=number)
 
-    assert len(komfortkasse.requests) < 25 * 45
+    assert len(komfortkasse.requests) < 25 * 110
 
 
-def test_are_tried_thirty_at_a_time(poison, komfortkasse, wait):
+def test_are_tried_a_hundred_at_a_time(poison, komfortkasse, wait):
     """Komfortkasse may have other trouble than with them, although it answers."""
     due(*BAD)
 
     push()
 
-    assert 30 <= len(komfortkasse.numbers) <= 3 + 30 + 2 * 4
+    assert 100 <= len(komfortkasse.numbers) <= 3 + 100 + 2 * 4
     assert len(komfortkasse.questions) == 1
     state = ShopState.objects.get()
     assert 14 < (state.paused_until - timezone.now()).total_seconds() <= 15
