@@ -55,7 +55,7 @@ def test_a_deleted_order_is_in_the_mirror(visit):
     assert is_removed("1015")
 
 
-def test_the_action_on_the_list(visit, take):
+def test_the_action_on_the_list(visit):
     place("1016")
     place("1017", method="paypal")
     place("1018")
@@ -76,7 +76,6 @@ def test_the_action_on_the_list(visit, take):
     expect(content).to_contain_text("Not handled by Komfortkasse (1): 1017")
     expect(page.get_by_role("row", name="1018")).to_contain_text("unknown to Komfortkasse")
     assert not is_removed("1016")
-    take(page, "confirmation")
 
     page.get_by_role("button", name="Remove 2 orders").click()
 
@@ -89,12 +88,11 @@ def test_the_action_on_the_list(visit, take):
     assert Order.objects.count() == 4
 
 
-def test_the_button_on_the_form(visit, take):
+def test_the_button_on_the_form(visit):
     order = place("1015")
     page = start(visit, hire(), f"{ORDERS}{order.pk}/change/")
     button = page.get_by_role("link", name="Remove from Komfortkasse")
     expect(button).to_be_visible()
-    take(page, "order")
 
     button.click()
     page.get_by_role("link", name="Back, without removing anything").click()
@@ -198,23 +196,21 @@ def test_trying_several_again(visit):
     expect(messages(page)).to_have_text("Komfortkasse: 2 removed.")
 
 
-def test_the_overview_leads_to_the_rows(visit, take):
+def test_the_overview_leads_to_the_rows(visit):
     remember()
     page = start(visit, hire(), MIRROR, viewport={"width": 1440, "height": 800})
     expect(page.get_by_role("region", name="Overview")).to_contain_text(
         f"2 refunds (1,054.00{NBSP}EUR)"
     )
-    take(page, "mirror")
 
     page.get_by_role("link", name="1 failed").click()
 
     expect(page.locator("#result_list tbody tr")).to_have_count(1)
     page.get_by_role("link", name="1006").click()
     expect(page.locator("#content")).to_contain_text("Nothing happens by itself")
-    take(page, "removal")
 
 
-def test_german(visit, take):
+def test_german(visit):
     remember()
     page = start(visit, hire(), MIRROR, viewport={"width": 1440, "height": 800}, locale="de-DE")
     region = page.get_by_role("region", name="Übersicht")
@@ -222,7 +218,6 @@ def test_german(visit, take):
     expect(region).to_contain_text("3 ausstehend")
     expect(page.locator("#result_list")).to_contain_text("in 3 Minuten")
     expect(page.locator("#result_list")).to_contain_text("vor 2 Tagen")
-    take(page, "mirror-german")
 
     order = place("1015")
     page.goto(f"{ORDERS}{order.pk}/change/")

@@ -128,6 +128,36 @@ def test_trying_several_again(visit):
     assert RemovedOrder.objects.failed().exists()
 
 
+def test_settling(visit):
+    remember()
+    page = visit(hire(), MIRROR)
+    page.locator("#result_list").get_by_role("link", name="1002").click()
+    note = page.get_by_label("Note (optional):")
+    button = page.get_by_role("button", name="Settled", exact=True)
+    expect(note).to_be_editable()
+    assert_readable(button)
+
+    note.fill("sent on Monday")
+    button.click()
+
+    expect(page.locator("body")).to_contain_text("sent on Monday")
+    assert RemovedOrder.objects.get(order_number="1002").settled_at
+    assert_readable(page.get_by_role("button", name="Not settled"))
+
+
+def test_settling_several(visit):
+    remember()
+    page = visit(hire(), MIRROR)
+    check(page, "1002", "1005")
+
+    choose(page, "settle")
+    assert_readable(page.get_by_role("button", name="Settled", exact=True))
+    page.get_by_role("button", name="Settled", exact=True).click()
+
+    page.wait_for_url(f"**{MIRROR}")
+    assert not RemovedOrder.objects.to_refund().exists()
+
+
 def test_the_button_on_the_form_of_an_order(visit, scheme):
     order = place("1015")
     page = visit(hire(), f"{ORDERS}{order.pk}/change/", **scheme)
