@@ -216,6 +216,8 @@ class _ShopPush:
         ):
             return False
         self.breaker.read()
+        if self.breaker.needs_probe and not self.breaker.state.is_paused() and self.calls.in_flight:
+            return False  # because of another process; the answers say more than a question would
         try:
             if self.breaker.needs_probe:
                 self._probe()

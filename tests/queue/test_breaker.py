@@ -21,7 +21,7 @@ from komfortkasse_django.queue.breaker import Breaker
 from komfortkasse_django.queue.pushing import push
 from tests.shop.models import Order
 from tests.support.komfortkasse import error, order_json
-from tests.support.mirror import due, numbers
+from tests.support.mirror import due, numbers, states
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -253,6 +253,28 @@ class TestManyProcesses:
 
         assert state().failures == 3
         assert mine.needs_probe
+
+    def test_failures_of_another_one_cost_no_answer_of_this_one(self, configure, monkeypatch):
+        configure(CONCURRENCY=2)
+        due(*numbers(200))
+        calls = []
+
+        def remove_order(self, number, deadline):
+            calls.append(number)
+            time.sleep(0.01)
+            return read_order(json.dumps(order_json(number)))
+
+        def fail_elsewhere(rows):
+            if not ShopState.objects.exists():
+                ShopState.objects.create(shop="default", failures=3)
+
+        monkeypatch.setattr(Client, "remove_order", remove_order)
+
+        push(on_settled=fail_elsewhere)
+
+        assert sorted(calls) == numbers(200)
+        assert states() == {"removed": 200}
+        assert state().failures == 0
 
     def test_one_of_them_probes(self, komfortkasse, wait):
         due(*numbers(30))
