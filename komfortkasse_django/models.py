@@ -186,7 +186,7 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
         """Take that back. Return how many there were.
 
         An order whose removal was confirmed again later is one case with that later row: there it
-        is taken back, and not here.
+        is taken back, and not here. But a later answer without an amount took no refund over.
         """
         later = (
             RemovedOrder.objects.using(self.db)
@@ -200,7 +200,11 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
                 order_number=models.OuterRef("order_number"),
             )
         )
-        rows = self.filter(~models.Exists(later), settled_at__isnull=False)
+        rows = self.filter(
+            ~models.Exists(later.filter(amount_paid__isnull=False)),
+            HAS_MONEY | ~models.Exists(later),
+            settled_at__isnull=False,
+        )
         # Two statements: MySQL updates no table that the same statement reads.
         keys = list(rows.values_list("pk", flat=True))
         return RemovedOrder.objects.using(self.db).filter(pk__in=keys).update(settled_at=None)

@@ -44,6 +44,18 @@ def settle(row: RemovedOrder) -> None:
     assert RemovedOrder.objects.filter(pk=row.pk).settle() == 1
 
 
+def claim_all(rows: list[RemovedOrder]) -> list[leases.Lease]:
+    due = RemovedOrder.objects.filter(pk__in=[row.pk for row in rows])
+    return leases.claim(due, at_most=len(rows), seconds=60)[0]
+
+
+def store(lease: leases.Lease, *, amount_paid: int) -> None:
+    """Komfortkasse has removed the order, and this is settled."""
+    finish(lease.row, RemovedOrder.State.REMOVED)
+    lease.row.amount_paid = Decimal(amount_paid)
+    assert leases.settle([lease], using="default") == [lease]
+
+
 class TestWhatIsToDo:
     @pytest.mark.parametrize(
         ("answer", "kinds"),
@@ -169,8 +181,11 @@ class TestOneCase:
         ("before", "after"),
         [
             ({"amountPaid": 5}, {"amountPaid": "5.01"}),
+            ({"amountPaid": 5}, {"amountPaid": 5, "currency": "CHF"}),
             ({"amountPaid": 5}, {"amountPaid": 5, **AGENCY}),
             (AGENCY, {"amountPaid": 5, **AGENCY}),
+            (AGENCY, {**AGENCY, "collectionPartner": "Inkasso Süd"}),
+            (AGENCY, {**AGENCY, "collectionFile": "4712"}),
         ],
     )
     def test_more_reopens_it(self, remove, before, after):
@@ -182,9 +197,10 @@ class TestOneCase:
 
         assert to_do() == [later.pk]
 
-    def test_money_that_came_after_a_refund_is_new(self, remove):
+    @pytest.mark.parametrize("back", [{"amountPaid": 0}, {"paymentStatus": "REFUNDED"}])
+    def test_money_that_came_after_a_refund_is_new(self, remove, back):
         settle(remove(amountPaid=5))
-        remove(amountPaid=0)
+        remove(**{"amountPaid": 5, **back})
 
         last = remove(amountPaid=5)
 
@@ -201,6 +217,9 @@ class TestOneCase:
         first = remove(amountPaid=5)
         remove()
 
+        assert to_do() == [first.pk]
+        settle(first)
+        assert RemovedOrder.objects.unsettle() == 1, "the later row has nothing to take back"
         assert to_do() == [first.pk]
         settle(first)
         assert remove(amountPaid=5).settled_at
@@ -255,6 +274,18 @@ class TestOneCase:
         assert RemovedOrder.objects.exclude(pk=last.pk).unsettle() == 0
         assert remove(amountPaid=6).settled_at
         assert to_do() == []
+
+    @pytest.mark.parametrize("is_settled", [False, True])
+    def test_a_row_that_was_recorded_and_removed_during_the_call(self, is_settled):
+        (first,) = claim_all(due("1001"))
+        (second,) = claim_all(due("1001"))
+        store(second, amount_paid=5)
+        if is_settled:
+            settle(second.row)
+
+        store(first, amount_paid=5)
+
+        assert to_do() == ([] if is_settled else [first.row.pk])
 
     def test_only_the_latest_of_very_many_are_looked_at(self, remove, monkeypatch):
         for _ in range(4):
