@@ -92,14 +92,20 @@ def take_over(
     """
     *same, row = now_removed
     row.settled_at = None
-    for each in same:
-        each.finished_at = row.finished_at
-        each.settled_at = timezone.now() if row.has_money or row.is_at_agency else None
     told = [each for each in earlier if each.amount_paid is not None or each.is_at_agency]
     if told:
         last = max(told, key=lambda each: (each.finished_at or each.created_at, each.pk))
-        if not (_has_more_money(row, last) or _has_other_agency(row, last)):
+        # A row that was closed when another took it over has a settled_at as well.
+        is_open = any(each.needs_refund or each.needs_calling_off for each in told)
+        if not (is_open or _has_more_money(row, last) or _has_other_agency(row, last)):
             row.settled_at = last.settled_at
+    # The next one looks for the last of them, whatever the clocks of the workers say.
+    latest = max((each.finished_at for each in earlier if each.finished_at), default=None)
+    if latest and row.finished_at and row.finished_at <= latest:
+        row.finished_at = latest + timedelta(microseconds=1)
+    for each in same:
+        each.finished_at = row.finished_at
+        each.settled_at = timezone.now() if row.has_money or row.is_at_agency else None
     # An answer without an amount does not say that the money went back.
     return [
         each

@@ -49,10 +49,15 @@ def claim_all(rows: list[RemovedOrder]) -> list[leases.Lease]:
     return leases.claim(due, at_most=len(rows), seconds=60)[0]
 
 
-def store(lease: leases.Lease, *, amount_paid: int) -> None:
-    """Komfortkasse has removed the order, and this is settled."""
+def answer(lease: leases.Lease, *, amount_paid: int) -> None:
+    """Komfortkasse has removed the order."""
     finish(lease.row, RemovedOrder.State.REMOVED)
-    lease.row.amount_paid = Decimal(amount_paid)
+    lease.row.amount_paid, lease.row.currency = Decimal(amount_paid), "EUR"
+
+
+def store(lease: leases.Lease, *, amount_paid: int) -> None:
+    """The same, and that is written."""
+    answer(lease, amount_paid=amount_paid)
     assert leases.settle([lease], using="default") == [lease]
 
 
@@ -287,6 +292,29 @@ class TestOneCase:
 
         assert to_do() == ([] if is_settled else [first.row.pk])
 
+    def test_answers_that_are_stored_in_another_order_than_they_came(self, remove):
+        first, second = claim_all(due("1001", "1001"))
+        answer(first, amount_paid=5)
+        store(second, amount_paid=5)
+        assert leases.settle([first], using="default") == [first]
+        assert to_do() == [first.row.pk]
+
+        third = remove(amountPaid=5)
+
+        assert to_do() == [third.pk], "nobody has settled it"
+
+    @pytest.mark.parametrize("paid", [0, 5])
+    def test_a_worker_whose_clock_is_late(self, remove, monkeypatch, paid):
+        settle(remove(amountPaid=5))
+        now = timezone.now
+        with monkeypatch.context() as late:
+            late.setattr(timezone, "now", lambda: now() - timedelta(hours=1))
+            remove(amountPaid=paid)
+
+        last = remove(amountPaid=5)
+
+        assert to_do() == ([] if paid else [last.pk])
+
     def test_only_the_latest_of_very_many_are_looked_at(self, remove, monkeypatch):
         for _ in range(4):
             last = remove(amountPaid=5)
@@ -312,8 +340,7 @@ def test_two_workers_that_settle_at_once_leave_one_case(monkeypatch):
     (first,), _ = leases.claim(rows.filter(pk=rows[0].pk), at_most=1, seconds=60)
     (second,), _ = leases.claim(rows.filter(pk=rows[1].pk), at_most=1, seconds=60)
     for lease in (first, second):
-        finish(lease.row, RemovedOrder.State.REMOVED)
-        lease.row.amount_paid = Decimal(5)
+        answer(lease, amount_paid=5)
     wrote, may_commit = threading.Event(), threading.Event()
     write = leases._write
 
