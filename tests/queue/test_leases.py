@@ -59,6 +59,20 @@ def states() -> list[str]:
     return list(RemovedOrder.objects.order_by("order_number").values_list("state", flat=True))
 
 
+def test_a_worker_that_lost_its_lease_changes_nothing(held):
+    lost, kept = held
+    rows = RemovedOrder.objects.filter(pk=lost.row.pk)
+    rows.update(next_attempt_at=timezone.now())
+    [successors], _ = leases.claim(rows, at_most=1, seconds=60)
+    before = rows.values().get()
+
+    assert leases.settle(held, using="default") == [kept]
+
+    assert rows.values().get() == before
+    assert states() == ["pending", "removed"]
+    assert leases.settle([successors], using="default") == [successors]
+
+
 def test_settling_waits_for_a_locked_database(held, obstacles):
     obstacles += [locked(), locked(), locked()]
 
