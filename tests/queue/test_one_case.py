@@ -13,6 +13,7 @@ from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.queue import leases
 from komfortkasse_django.queue.outcomes import finish
 from komfortkasse_django.queue.pushing import push
+from komfortkasse_django.signals import order_removed
 from tests.support.komfortkasse import order_json
 from tests.support.mirror import due
 
@@ -314,6 +315,22 @@ class TestOneCase:
         last = remove(amountPaid=5)
 
         assert to_do() == ([] if paid else [last.pk])
+
+    def test_receivers_get_the_row_that_is_to_be_settled(self, komfortkasse):
+        komfortkasse.answer = 200, {}, json.dumps(order_json("1001", amountPaid=5))
+        *_, last = due("1001", "1001", "1001")
+        heard = []
+
+        def hear(removed_order, **kwargs):
+            heard.append((removed_order.pk, removed_order.needs_refund))
+
+        order_removed.connect(hear)
+        try:
+            push()
+        finally:
+            order_removed.disconnect(hear)
+
+        assert heard == [(last.pk, True)]
 
     def test_only_the_latest_of_very_many_are_looked_at(self, remove, monkeypatch):
         for _ in range(4):
