@@ -88,7 +88,8 @@ def claim(
         write_first(using, RemovedOrder)
         skip_locked = connection.features.has_select_for_update_skip_locked
         leases = _lease(candidates.select_for_update(skip_locked=skip_locked), seconds)
-    _find_others(leases, using)
+        # Before the commit: if this fails, nothing is claimed.
+        _find_others(leases, using)
     if seen and not leases:
         time.sleep(FIRST_WAIT)  # another worker is claiming the same rows
     return leases, (len(leases) if seen is None else seen) == at_most
