@@ -20,7 +20,7 @@ from komfortkasse_django.queue import breaker
 from komfortkasse_django.queue.breaker import Breaker
 from komfortkasse_django.queue.pushing import push
 from tests.shop.models import Order
-from tests.support.komfortkasse import error, order_json
+from tests.support.komfortkasse import URL, error, order_json
 from tests.support.mirror import due, numbers, states
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -327,6 +327,22 @@ class TestManyProcesses:
 
         assert asked > 1
         assert 29 < pause() <= 30
+
+    def test_a_process_with_wrong_settings_leaves_the_probe_to_others(
+        self, komfortkasse, wait, configure
+    ):
+        due(*numbers(3))
+        komfortkasse.answer = error(503)
+        push()
+        wait(16)
+        make_due()
+        komfortkasse.answer = None
+        configure(API_URL="komfortkasse.test")
+
+        assert "its settings are wrong" in push().stopped["default"]
+
+        configure(API_URL=URL)
+        assert push().states == {"removed": 3}
 
     def test_rows_that_are_alive_again_do_not_probe(self, komfortkasse, wait):
         due("1000", "1001", "1002")
