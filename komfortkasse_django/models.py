@@ -190,16 +190,16 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
         """Take that back. Return how many there were.
 
         An order whose removal was confirmed again later is one case with that later row: there it
-        is taken back, and not here.
+        is taken back, and not here. But a later answer without an amount took no refund over.
         """
-        rows = self.filter(~_is_confirmed_later(), settled_at__isnull=False)
+        rows = self.filter(~_is_taken_over(), settled_at__isnull=False)
         # Two statements: MySQL updates no table that the same statement reads.
         keys = list(rows.values_list("pk", flat=True))
         return RemovedOrder.objects.using(self.db).filter(pk__in=keys).update(settled_at=None)
 
     def settled(self) -> Self:
         """Ticked off by a person, and not as a part of a later removal's case."""
-        return self.filter(~_is_confirmed_later(), settled_at__isnull=False, is_unsettled=None)
+        return self.filter(~_is_taken_over(), settled_at__isnull=False, is_unsettled=None)
 
     def retriable(self) -> Self:
         """What can be tried again."""
@@ -216,8 +216,8 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
         )
 
 
-def _is_confirmed_later() -> models.Exists:
-    """Whether the removal of an order was confirmed again, later than this row."""
+def _is_taken_over() -> models.Q:
+    """Whether a later removal of the same order has taken the case over."""
     finished_at, key = models.OuterRef("finished_at"), models.OuterRef("pk")
     later = models.Q(finished_at__gt=finished_at) | models.Q(finished_at=finished_at, pk__gt=key)
     # As a CASE, or SQLite would take the index on the state, and look at all removals since then.
@@ -227,7 +227,10 @@ def _is_confirmed_later() -> models.Exists:
     same = RemovedOrder.objects.filter(
         later, shop=models.OuterRef("shop"), order_number=models.OuterRef("order_number")
     )
-    return models.Exists(same.alias(is_removed=is_removed).filter(is_removed=1))
+    same = same.alias(is_removed=is_removed).filter(is_removed=1)
+    # A later answer without an amount took no refund over.
+    has_amount = models.Q(models.Exists(same.filter(amount_paid__isnull=False)))
+    return has_amount | (models.Q(models.Exists(same)) & ~HAS_MONEY)
 
 
 class SparseIndex(models.Index):

@@ -52,7 +52,7 @@ class Lease:
     stored: datetime | None
     """``next_attempt_at`` as this worker wrote it: the proof that the row is still held."""
     others: Sequence[int] = ()
-    """The primary keys of the other rows of the same shop and number. Most orders have none."""
+    """The primary keys of the other rows of the same shop and number, as far as they are known."""
 
     def give_back(self) -> None:
         """Make the row what it was before the claim."""
@@ -88,7 +88,8 @@ def claim(
         write_first(using, RemovedOrder)
         skip_locked = connection.features.has_select_for_update_skip_locked
         leases = _lease(candidates.select_for_update(skip_locked=skip_locked), seconds)
-    _find_others(leases, using)
+        # Before the commit: if this fails, nothing is claimed.
+        _find_others(leases, using)
     if seen and not leases:
         time.sleep(FIRST_WAIT)  # another worker is claiming the same rows
     return leases, (len(leases) if seen is None else seen) == at_most
@@ -108,6 +109,7 @@ def _lease(candidates: RemovedOrderQuerySet, seconds: float) -> list[Lease]:
 
 
 def _find_others(leases: Sequence[Lease], using: str) -> None:
+    """See which other rows have the same shop and number. Most orders have none."""
     by_number: dict[tuple[str, str], list[tuple[bool, int]]] = defaultdict(list)
     numbers = {lease.row.order_number for lease in leases}
     # The shop is looked at here, so that every database takes the index on the number.
@@ -214,15 +216,24 @@ def _make_one_case(leases: Sequence[Lease], using: str) -> None:
     """Of all rows of a number that are removed, leave only the newest for a person to settle."""
     groups: dict[tuple[str, str], list[Lease]] = defaultdict(list)
     for lease in leases:
-        if lease.others and lease.row.state == RemovedOrder.State.REMOVED:
-            groups[lease.row.shop, lease.row.order_number].append(lease)
+        row = lease.row
+        if row.state == RemovedOrder.State.REMOVED and (
+            lease.others or row.has_money or row.is_at_agency
+        ):
+            groups[row.shop, row.order_number].append(lease)
     if not groups:
         return
     write_first(using, RemovedOrder)
     rows = RemovedOrder.objects.using(using)
     # All are locked, and in one order: another worker may be settling another row of a number.
-    keys = {key for same in groups.values() for each in same for key in (each.row.pk, *each.others)}
-    locked = list(rows.filter(pk__in=keys).order_by("pk").select_for_update())
+    removed = [lease for same in groups.values() for lease in same]
+    keys = _keys_of_cases(removed)
+    locked = _lock(rows, keys)
+    # What was recorded after the claim may have been removed before. It knew of these rows, so from
+    # now on it waits for their locks.
+    _find_others(removed, using)
+    if new := _keys_of_cases(removed) - keys:
+        locked += _lock(rows, new)
     closed: list[int] = []
     for number, same in groups.items():
         now_removed = sorted((lease.row for lease in same), key=lambda row: row.pk)
@@ -235,6 +246,14 @@ def _make_one_case(leases: Sequence[Lease], using: str) -> None:
         ]
         closed += [row.pk for row in take_over(now_removed, earlier)]
     rows.filter(pk__in=closed).update(settled_at=timezone.now())
+
+
+def _keys_of_cases(leases: Sequence[Lease]) -> set[int]:
+    return {key for lease in leases for key in (lease.row.pk, *lease.others)}
+
+
+def _lock(rows: RemovedOrderQuerySet, keys: Iterable[int]) -> list[RemovedOrder]:
+    return list(rows.filter(pk__in=keys).order_by("pk").select_for_update())
 
 
 def _write(leases: Sequence[Lease], names: Iterable[str], using: str) -> int:

@@ -88,26 +88,44 @@ def take_over(
 
     ``now_removed`` got one answer together. ``earlier`` were removed before; return those of them
     that have to be closed. What a person had settled stays settled, unless there is more money now,
-    or an agency that was not there before.
+    or another agency.
     """
     *same, row = now_removed
     row.settled_at = None
-    for each in same:
-        each.finished_at = row.finished_at
-        each.settled_at = timezone.now() if row.has_money or row.is_at_agency else None
     told = [each for each in earlier if each.amount_paid is not None or each.is_at_agency]
     if told:
         last = max(told, key=lambda each: (each.finished_at or each.created_at, each.pk))
-        has_more_money = (row.amount_paid or 0) > (last.amount_paid or 0)
-        has_new_agency = row.is_at_agency and not last.is_at_agency
-        if not (has_more_money or has_new_agency):
+        # A row that was closed when another took it over has a settled_at as well.
+        is_open = any(each.needs_refund or each.needs_calling_off for each in told)
+        if not (is_open or _has_more_money(row, last) or _has_other_agency(row, last)):
             row.settled_at = last.settled_at
+    # The next one looks for the last of them, whatever the clocks of the workers say.
+    latest = max((each.finished_at for each in earlier if each.finished_at), default=None)
+    if latest and row.finished_at and row.finished_at <= latest:
+        row.finished_at = latest + timedelta(microseconds=1)
+    for each in same:
+        each.finished_at = row.finished_at
+        each.settled_at = timezone.now() if row.has_money or row.is_at_agency else None
     # An answer without an amount does not say that the money went back.
     return [
         each
         for each in earlier
         if each.is_unsettled and not (each.has_money and row.amount_paid is None)
     ]
+
+
+def _has_more_money(row: RemovedOrder, last: RemovedOrder) -> bool:
+    """Whether there is money to refund that was not there at ``last``, or had gone back."""
+    before = last.amount_paid or 0 if last.has_money else 0
+    is_more = (row.amount_paid or 0) > before or row.currency != last.currency
+    return row.has_money and is_more
+
+
+def _has_other_agency(row: RemovedOrder, last: RemovedOrder) -> bool:
+    now, before = (
+        (each.is_at_agency, each.collection_partner, each.collection_file) for each in (row, last)
+    )
+    return row.is_at_agency and now != before
 
 
 def finish(row: RemovedOrder, state: State) -> None:

@@ -80,13 +80,16 @@ class Settlement:
         held = settle(list(announcements), using=self._using, until=time.monotonic() + LEASE_MARGIN)
         self._newly_unknown -= announcements.keys() - set(held)
         self._states.update(lease.row.state for lease in held)
-        announced = set()
+        # Rows with the same number are one removal, and the last is the one to be settled.
+        last = {
+            lease.row.order_number: lease
+            for lease in sorted(held, key=lambda lease: lease.row.pk)
+            if announcements[lease]
+        }
         for lease in held:
-            announcement = announcements[lease]
             _log_what_is_to_do(lease.row)
-            # Rows with the same number are one removal.
-            if announcement and lease.row.order_number not in announced:
-                announced.add(lease.row.order_number)
+            announcement = announcements[lease]
+            if announcement and last[lease.row.order_number] is lease:
                 signal, arguments = announcement
                 try:
                     signal.send_robust(RemovedOrder, removed_order=lease.row, **arguments)

@@ -20,8 +20,8 @@ from komfortkasse_django.queue import breaker, pushing
 from komfortkasse_django.queue.breaker import Breaker
 from komfortkasse_django.queue.pushing import push
 from tests.shop.models import Order
-from tests.support.komfortkasse import error, order_json
-from tests.support.mirror import due, numbers
+from tests.support.komfortkasse import URL, error, order_json
+from tests.support.mirror import due, numbers, states
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -285,6 +285,28 @@ class TestManyProcesses:
         assert in_flight == [0]
         assert state().failures == 0
 
+    def test_failures_of_another_one_cost_no_answer_of_this_one(self, configure, monkeypatch):
+        configure(CONCURRENCY=2)
+        due(*numbers(200))
+        calls = []
+
+        def remove_order(self, number, deadline):
+            calls.append(number)
+            time.sleep(0.01)
+            return read_order(json.dumps(order_json(number)))
+
+        def fail_elsewhere(rows):
+            if not ShopState.objects.exists():
+                ShopState.objects.create(shop="default", failures=3)
+
+        monkeypatch.setattr(Client, "remove_order", remove_order)
+
+        push(on_settled=fail_elsewhere)
+
+        assert sorted(calls) == numbers(200)
+        assert states() == {"removed": 200}
+        assert state().failures == 0
+
     def test_one_of_them_probes(self, komfortkasse, wait):
         due(*numbers(30))
         komfortkasse.answer = error(503)
@@ -336,6 +358,22 @@ class TestManyProcesses:
 
         assert asked > 1
         assert 29 < pause() <= 30
+
+    def test_a_process_with_wrong_settings_leaves_the_probe_to_others(
+        self, komfortkasse, wait, configure
+    ):
+        due(*numbers(3))
+        komfortkasse.answer = error(503)
+        push()
+        wait(16)
+        make_due()
+        komfortkasse.answer = None
+        configure(API_URL="komfortkasse.test")
+
+        assert "its settings are wrong" in push().stopped["default"]
+
+        configure(API_URL=URL)
+        assert push().states == {"removed": 3}
 
     def test_rows_that_are_alive_again_do_not_probe(self, komfortkasse, wait):
         due("1000", "1001", "1002")

@@ -59,6 +59,35 @@ def states() -> list[str]:
     return list(RemovedOrder.objects.order_by("order_number").values_list("state", flat=True))
 
 
+def test_a_worker_that_lost_its_lease_changes_nothing(held):
+    lost, kept = held
+    rows = RemovedOrder.objects.filter(pk=lost.row.pk)
+    rows.update(next_attempt_at=timezone.now())
+    [successors], _ = leases.claim(rows, at_most=1, seconds=60)
+    before = rows.values().get()
+
+    assert leases.settle(held, using="default") == [kept]
+
+    assert rows.values().get() == before
+    assert states() == ["pending", "removed"]
+    assert leases.settle([successors], using="default") == [successors]
+
+
+def test_a_claim_that_breaks_off_has_claimed_nothing(monkeypatch):
+    due("1001", "1002")
+    before = list(RemovedOrder.objects.values())
+
+    def fail(*args):
+        raise locked()
+
+    monkeypatch.setattr(leases, "_find_others", fail)
+
+    with pytest.raises(OperationalError):
+        leases.claim(RemovedOrder.objects.due(), at_most=10, seconds=60)
+
+    assert list(RemovedOrder.objects.values()) == before
+
+
 def test_settling_waits_for_a_locked_database(held, obstacles):
     obstacles += [locked(), locked(), locked()]
 

@@ -13,6 +13,7 @@ from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.queue import leases
 from komfortkasse_django.queue.outcomes import finish
 from komfortkasse_django.queue.pushing import push
+from komfortkasse_django.signals import order_removed
 from tests.support.komfortkasse import order_json
 from tests.support.mirror import due
 
@@ -42,6 +43,23 @@ def to_do() -> list[int]:
 
 def settle(row: RemovedOrder) -> None:
     assert RemovedOrder.objects.filter(pk=row.pk).settle() == 1
+
+
+def claim_all(rows: list[RemovedOrder]) -> list[leases.Lease]:
+    due = RemovedOrder.objects.filter(pk__in=[row.pk for row in rows])
+    return leases.claim(due, at_most=len(rows), seconds=60)[0]
+
+
+def answer(lease: leases.Lease, *, amount_paid: int) -> None:
+    """Komfortkasse has removed the order."""
+    finish(lease.row, RemovedOrder.State.REMOVED)
+    lease.row.amount_paid, lease.row.currency = Decimal(amount_paid), "EUR"
+
+
+def store(lease: leases.Lease, *, amount_paid: int) -> None:
+    """The same, and that is written."""
+    answer(lease, amount_paid=amount_paid)
+    assert leases.settle([lease], using="default") == [lease]
 
 
 class TestWhatIsToDo:
@@ -169,8 +187,11 @@ class TestOneCase:
         ("before", "after"),
         [
             ({"amountPaid": 5}, {"amountPaid": "5.01"}),
+            ({"amountPaid": 5}, {"amountPaid": 5, "currency": "CHF"}),
             ({"amountPaid": 5}, {"amountPaid": 5, **AGENCY}),
             (AGENCY, {"amountPaid": 5, **AGENCY}),
+            (AGENCY, {**AGENCY, "collectionPartner": "Inkasso Süd"}),
+            (AGENCY, {**AGENCY, "collectionFile": "4712"}),
         ],
     )
     def test_more_reopens_it(self, remove, before, after):
@@ -182,9 +203,10 @@ class TestOneCase:
 
         assert to_do() == [later.pk]
 
-    def test_money_that_came_after_a_refund_is_new(self, remove):
+    @pytest.mark.parametrize("back", [{"amountPaid": 0}, {"paymentStatus": "REFUNDED"}])
+    def test_money_that_came_after_a_refund_is_new(self, remove, back):
         settle(remove(amountPaid=5))
-        remove(amountPaid=0)
+        remove(**{"amountPaid": 5, **back})
 
         last = remove(amountPaid=5)
 
@@ -201,6 +223,9 @@ class TestOneCase:
         first = remove(amountPaid=5)
         remove()
 
+        assert to_do() == [first.pk]
+        settle(first)
+        assert RemovedOrder.objects.unsettle() == 1, "the later row has nothing to take back"
         assert to_do() == [first.pk]
         settle(first)
         assert remove(amountPaid=5).settled_at
@@ -256,6 +281,57 @@ class TestOneCase:
         assert remove(amountPaid=6).settled_at
         assert to_do() == []
 
+    @pytest.mark.parametrize("is_settled", [False, True])
+    def test_a_row_that_was_recorded_and_removed_during_the_call(self, is_settled):
+        (first,) = claim_all(due("1001"))
+        (second,) = claim_all(due("1001"))
+        store(second, amount_paid=5)
+        if is_settled:
+            settle(second.row)
+
+        store(first, amount_paid=5)
+
+        assert to_do() == ([] if is_settled else [first.row.pk])
+
+    def test_answers_that_are_stored_in_another_order_than_they_came(self, remove):
+        first, second = claim_all(due("1001", "1001"))
+        answer(first, amount_paid=5)
+        store(second, amount_paid=5)
+        assert leases.settle([first], using="default") == [first]
+        assert to_do() == [first.row.pk]
+
+        third = remove(amountPaid=5)
+
+        assert to_do() == [third.pk], "nobody has settled it"
+
+    @pytest.mark.parametrize("paid", [0, 5])
+    def test_a_worker_whose_clock_is_late(self, remove, monkeypatch, paid):
+        settle(remove(amountPaid=5))
+        now = timezone.now
+        with monkeypatch.context() as late:
+            late.setattr(timezone, "now", lambda: now() - timedelta(hours=1))
+            remove(amountPaid=paid)
+
+        last = remove(amountPaid=5)
+
+        assert to_do() == ([] if paid else [last.pk])
+
+    def test_receivers_get_the_row_that_is_to_be_settled(self, komfortkasse):
+        komfortkasse.answer = 200, {}, json.dumps(order_json("1001", amountPaid=5))
+        *_, last = due("1001", "1001", "1001")
+        heard = []
+
+        def hear(removed_order, **kwargs):
+            heard.append((removed_order.pk, removed_order.needs_refund))
+
+        order_removed.connect(hear)
+        try:
+            push()
+        finally:
+            order_removed.disconnect(hear)
+
+        assert heard == [(last.pk, True)]
+
     def test_only_the_latest_of_very_many_are_looked_at(self, remove, monkeypatch):
         for _ in range(4):
             last = remove(amountPaid=5)
@@ -281,8 +357,7 @@ def test_two_workers_that_settle_at_once_leave_one_case(monkeypatch):
     (first,), _ = leases.claim(rows.filter(pk=rows[0].pk), at_most=1, seconds=60)
     (second,), _ = leases.claim(rows.filter(pk=rows[1].pk), at_most=1, seconds=60)
     for lease in (first, second):
-        finish(lease.row, RemovedOrder.State.REMOVED)
-        lease.row.amount_paid = Decimal(5)
+        answer(lease, amount_paid=5)
     wrote, may_commit = threading.Event(), threading.Event()
     write = leases._write
 

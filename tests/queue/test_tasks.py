@@ -151,6 +151,29 @@ def test_broker_that_is_down_is_left_alone_for_a_minute(enqueued, configure, mon
     assert len(enqueued()) == 1
 
 
+@pytest.mark.parametrize(("budget", "tasks"), [(5, 3), (4, 2), (0, 1)])
+def test_a_slow_broker_costs_no_more_than_the_budget(
+    enqueued, configure, monkeypatch, budget, tasks
+):
+    configure(REQUEST_BUDGET=budget)
+    now = 1000.0
+    monkeypatch.setattr(delivery.time, "monotonic", lambda: now)
+    enqueue = DummyBackend.enqueue
+
+    def take_two_seconds(*args, **kwargs):
+        nonlocal now
+        now += 2
+        return enqueue(*args, **kwargs)
+
+    monkeypatch.setattr(DummyBackend, "enqueue", take_two_seconds)
+    Order.objects.bulk_create(Order(number=str(number)) for number in range(250))
+
+    Order.objects.all().delete()
+
+    assert len(enqueued()) == tasks
+    assert RemovedOrder.objects.due().count() == 250
+
+
 def test_only_the_queue_that_failed_is_left_alone(enqueued, configure, settings, monkeypatch):
     settings.TASKS = {
         **settings.TASKS,
