@@ -254,7 +254,7 @@ class _ShopPush:
     # Take answers and decide
 
     def take(self, calls: Sequence[Call]) -> None:
-        """Store what the answers mean, and see how the shop's calls fare."""
+        """Store what the answers mean, and count the shop's failures."""
         for call in calls:
             self.calls.in_flight -= 1
             if call.error is not None and not isinstance(call.error, Exception):

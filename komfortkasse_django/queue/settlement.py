@@ -76,7 +76,7 @@ class Settlement:
 
     def store(self, announcements: dict[Lease, Announcement]) -> None:
         """Write the rows back, and announce those that are still held."""
-        # Beyond any budget: what Komfortkasse said, it may not say again.
+        # Not limited by the budget: Komfortkasse may not give this answer again.
         held = settle(list(announcements), using=self._using, until=time.monotonic() + LEASE_MARGIN)
         self._newly_unknown -= announcements.keys() - set(held)
         self._states.update(lease.row.state for lease in held)

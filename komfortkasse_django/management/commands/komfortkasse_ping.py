@@ -47,8 +47,8 @@ _ADVICE = {
 
 class Command(BaseCommand):
     help = (
-        "Ask Komfortkasse whether the API key is right, by asking for the removal of an order that"
-        " cannot exist. Exits with 1 when anything but the answer to that comes back."
+        "Test the API key: ask Komfortkasse to remove an order that cannot exist. Exits with 1"
+        " unless Komfortkasse answers that it has no such order."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
