@@ -24,7 +24,7 @@ from komfortkasse_django.queue.calls import IMPOSSIBLE, api_key_of
 
 _ADVICE = {
     AuthenticationFailed.code: gettext_lazy(
-        "Write as API_KEY the key that Komfortkasse shows for this shop."
+        "Set API_KEY to the key that Komfortkasse shows for this shop."
     ),
     ConnectionFailed.code: gettext_lazy(
         "Look at API_URL and at this server's network, proxy and certificates."
@@ -40,7 +40,7 @@ _ADVICE = {
     ),
     UnexpectedAnswer.code: gettext_lazy(
         'Write API_URL as "%(url)s". If it says that already, a proxy or a login page of the'
-        " network answers in place of Komfortkasse."
+        " network answers instead of Komfortkasse."
     ),
 }
 
