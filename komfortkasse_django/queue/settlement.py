@@ -22,10 +22,9 @@ def _log_what_is_to_do(row: RemovedOrder) -> None:
         return
     if row.has_money:
         logger.warning(
-            "Order %s was removed, but %s %s had been paid: refund it, and settle it in the admin",
+            "Order %s was removed, but %s had been paid: refund it, and settle it in the admin",
             row,
-            row.amount_paid,
-            row.currency,
+            f"{row.amount_paid} {row.currency}".rstrip(),
         )
     if row.is_at_agency:
         logger.warning(

@@ -168,7 +168,8 @@ class Command(MirrorCommand):
         pauses = done.pauses()
         left = done.left(pauses)
         if verbosity > 0:
-            self.stdout.write(done.summary())
+            if done.result.total or not (pauses or left):
+                self.stdout.write(done.summary())
             for alias in pauses.keys() - left.keys():
                 self.stdout.write(capfirst(obstacle(alias, pauses)))
         told = [each.text for alias, each in left.items() if verbosity > 0 or alias not in pauses]
