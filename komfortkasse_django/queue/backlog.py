@@ -12,7 +12,7 @@ from komfortkasse_django.queue.calls import Limits
 from komfortkasse_django.queue.leases import Lease, claim, settle
 
 _LEASE_CALLS = 4  # a lease lasts so many deadlines; what is not sent by then is given back
-_MOST_IDS = 1000  # per query; databases take no endless lists
+_MOST_IDS = 1000  # per query; databases limit the length of a list
 LEASE_MARGIN = 10.0
 """Seconds for the database, beyond the calls that a lease covers."""
 

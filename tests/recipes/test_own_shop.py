@@ -175,7 +175,7 @@ class TestAnonymisation:
 
 
 class TestSaleor:
-    """Not the shop itself, which is not on PyPI: an Order model with the fields that count."""
+    """Not Saleor itself, which is not on PyPI: an Order model with the fields that matter."""
 
     MODELS = """
 import uuid
