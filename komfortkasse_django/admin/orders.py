@@ -180,10 +180,7 @@ class OrderAdminMixin(_Base):
         again: list[tuple[str, str]],
         cancel_url: str,
     ) -> HttpResponse | None:
-        """Remove the orders if the user has confirmed that, or else ask.
-
-        ``again`` has the form fields with which the answer leads here again.
-        """
+        """Remove the orders if the user has confirmed that, else ask. ``again`` is for the form."""
         orders = for_write(queryset)
         its_shops = shops_of(self.model)
         selection = examine(

@@ -132,12 +132,8 @@ class Command(MirrorCommand):
 
         def push() -> _Round:
             waiting = Waiting()
-
-            def total() -> int:
-                count = _due(using, shop).count()
-                return min(count, limit or count)
-
-            with progress(total, verbosity=verbosity, label="") as advance:
+            due = _due(using, shop)[:limit]
+            with progress(due.count, verbosity=verbosity, label="") as advance:
 
                 def on_settled(rows: Sequence[RemovedOrder]) -> None:
                     waiting.add(row for row in rows if row.state == State.PENDING)
