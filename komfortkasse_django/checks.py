@@ -80,8 +80,8 @@ def check_distinct(aliases: Iterable[object]) -> Iterator[CheckMessage]:
         if isinstance(alias, str) and first.setdefault(alias.lower(), alias) != alias:
             yield _error(
                 17,
-                f"KOMFORTKASSE has the aliases {first[alias.lower()]!r} and {alias!r}, which some"
-                " databases take for the same.",
+                f"KOMFORTKASSE has the aliases {first[alias.lower()]!r} and {alias!r}, which are"
+                " equal for some databases.",
                 "Write aliases that differ in more than upper and lower case.",
             )
 
@@ -378,7 +378,7 @@ def check_tasks(shop: Shop) -> Iterator[CheckMessage]:
             15,
             f"{_at(shop, 'TASK_QUEUE')} is {shop.task_queue!r:.40}, which is not a queue of"
             f" TASKS[{shop.task_backend!r}].",
-            f"Write one of its QUEUES, which have to be a list of names: {queues!r:.200}.",
+            f"Write one of its QUEUES, which must be a list of names: {queues!r:.200}.",
         )
 
 

@@ -66,8 +66,8 @@ class Client:
         """Mark an order as removed and return what Komfortkasse knows about it.
 
         Lists that are not included are None in the result. ``deadline`` is how many seconds this
-        call may take; the client's own deadline holds as well. Removing an order twice does no
-        harm.
+        call may take, but never more than the client's own deadline. Removing an order twice does
+        no harm.
 
         Raises ``KomfortkasseError`` if Komfortkasse did not confirm the removal, and ``ValueError``
         or ``TypeError`` for an invalid number or deadline.
@@ -103,7 +103,7 @@ class Client:
         return f"{self._url}/order/remove/{segment}" + (f"?{query}" if query else "")
 
     def _exchange(self, url: str, number: str, seconds: float) -> Order | KomfortkasseError:
-        """Return errors, because a traceback would lead to variables with a request or a body."""
+        """Return errors: the traceback of a raised one would show a request or a body."""
         try:
             session = self._session()
             answer = session.post(url, seconds=seconds)

@@ -98,8 +98,8 @@ def _will_pass(error: Error, connection: BaseDatabaseWrapper, before: object) ->
     """Whether the same call can succeed a moment later. Closes a connection that is broken.
 
     ``before`` is the driver's connection before the call: Django's ``atomic`` may have replaced a
-    lost connection by a new one. That is closed as well: if it broke while it was being opened,
-    Django would take it for one with an open transaction, for ever.
+    lost connection by a new one. The new one is closed as well: if it broke while it was being
+    opened, Django would believe for ever that it has an open transaction.
     """
     now = connection.connection
     if now is None or now is not before or not connection.is_usable():
@@ -109,7 +109,7 @@ def _will_pass(error: Error, connection: BaseDatabaseWrapper, before: object) ->
 
 
 def refuses_data(error: Exception) -> bool:
-    """Whether the database or its driver cannot store a value, whatever the shop's constraints."""
+    """Whether the database or its driver cannot store a value, even without any constraint."""
     is_incorrect = isinstance(error, Error) and _INCORRECT_STRING in _codes(error.__cause__)
     return is_incorrect or isinstance(error, DataError | UnicodeError)
 

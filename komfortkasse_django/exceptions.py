@@ -12,8 +12,8 @@ UNFORESEEN = "unforeseen"
 class KomfortkasseError(Exception):
     """A removal that Komfortkasse did not confirm.
 
-    ``str(error)`` is a sentence for people. It never contains the API key. Of an answer's body it
-    contains only the ``error`` text of the API's contract.
+    ``str(error)`` is a sentence for people. It never contains the API key. It only contains one
+    part of an answer's body: the ``error`` text that the API's contract defines.
     ``status`` is the HTTP status, or None if there was no answer.
     ``retry_after`` is how many seconds Komfortkasse asks to wait, or None if it does not say.
     ``code`` is a short name of the class; the mirror stores it as ``error_code``.

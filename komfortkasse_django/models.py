@@ -43,7 +43,7 @@ AT_AGENCY = (
 """A collection agency is at work. The contract has these attributes only while one is."""
 
 _UNSETTLED = (models.Q(settled_at=None) & (HAS_MONEY | AT_AGENCY)) | (
-    # Found to be alive after it was settled, it is a new case.
+    # If it is found alive after it was settled, it is a new case.
     models.Q(alive_again_at__isnull=False)
     & (models.Q(settled_at=None) | models.Q(settled_at__lt=models.F("alive_again_at")))
 )
@@ -189,8 +189,8 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
     def unsettle(self) -> int:
         """Take that back. Return how many there were.
 
-        An order whose removal was confirmed again later is one case with that later row: there it
-        is taken back, and not here. But a later answer without an amount took no refund over.
+        If an order was removed more than once, its rows are one case: only the last is changed. But
+        a later answer without an amount took no refund over.
         """
         rows = self.filter(~_is_taken_over(), settled_at__isnull=False)
         # Two statements: MySQL updates no table that the same statement reads.

@@ -108,7 +108,7 @@ def write(
 ) -> None:
     """Record everything that was read in the ``delete()`` that this belongs to."""
     if not _read:
-        return  # as for all orders of a ``delete()`` but the first, so it has to be quick
+        return  # the first order of a ``delete()`` has recorded all; this must be fast
     using = using or router.db_for_write(sender, instance=instance)
     scope, owner = _scope(using, instance, origin)
     reads = _read.get(scope, {})
@@ -140,8 +140,8 @@ def _was_fetched(order: Model, origin: object) -> bool:
 def _scope(using: str, instance: Model, origin: object) -> tuple[object, object]:
     """Return what lives exactly as long as the ``delete()`` that is running, and the origin.
 
-    That is the atomic block which Django opens for it. If the shop's code sends the signals itself,
-    without an origin or a transaction, it is the state of the one instance, which names no origin.
+    That is the atomic block that Django opens for it. If the shop's code sends the signals itself,
+    without an origin or a transaction, it is the state of the instance, and None as the origin.
     """
     connection = _latest.connection
     if connection is None or connection.alias != using or not connection.atomic_blocks:
@@ -152,7 +152,7 @@ def _scope(using: str, instance: Model, origin: object) -> tuple[object, object]
 
 
 class _Latest(threading.local):
-    """The connection of this thread's last call: to look it up takes longer than all the rest."""
+    """The connection of this thread's last call. Looking it up takes longer than all the rest."""
 
     connection: BaseDatabaseWrapper | None = None
 

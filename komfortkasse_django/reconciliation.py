@@ -1,4 +1,4 @@
-"""Orders that are gone without a record, and orders that are alive again: no signal told of them.
+"""Finds orders that ended without a signal of Django, and orders that are alive again.
 
 A walk looks at all orders of a shop, chunk by chunk, in the order of their primary keys. A dry run
 first finds out whether the shop's own code fails for one of them, before anything is changed.
@@ -108,7 +108,7 @@ class _Last(NamedTuple):
 
     @property
     def is_refutable(self) -> bool:
-        """Whether a living order with this number should not be removed at Komfortkasse."""
+        """Whether a living order with this number contradicts the row."""
         return self.state == State.REMOVED and self.requested_via in RemovedOrder.SUPERSEDABLE
 
     @property

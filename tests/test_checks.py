@@ -612,7 +612,7 @@ def test_e014_without_a_framework(check_options, monkeypatch):
         ({"BACKEND": "x", "QUEUES": None}, ["E015"]),
         # It refuses queues that it does not have, as the real ones do.
         ({"BACKEND": "django.tasks.backends.dummy.DummyBackend"}, ["E015"]),
-        # The task is defined for it all the same.
+        # The task is still defined for it.
         ({"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}, ["E015"]),
     ],
 )
@@ -694,7 +694,7 @@ def test_e021_only_of_the_databases_that_are_used(check_options, settings, monke
 
 @pytest.fixture
 def urllib3_future(monkeypatch):
-    """Install urllib3-future, with this version in the place of urllib3."""
+    """Install urllib3-future, with this version instead of urllib3."""
 
     def install(version):
         monkeypatch.setattr(checks, "find_spec", lambda name: name or None)

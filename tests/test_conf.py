@@ -90,7 +90,7 @@ def test_a_report_of_what_leads_nowhere_shows_no_key(configure, key, attribute):
 
 
 def test_reads_nothing_before_it_is_asked(settings):
-    """A typo in a model or path is for the checks to tell, not for whoever reads the setting."""
+    """The checks report a typo in a model or path. Reading the setting does not fail."""
     options = {"ORDER_MODEL": "shop.Nothing", "ORDER_FILTER": "no.such.filter"}
     settings.KOMFORTKASSE = {"default": {**options, "ORDER_NUMBER": "no.such.number"}}
 
@@ -134,7 +134,7 @@ def test_filters(configure):
         (None, None),
         ({"cancelled": True}, Q(cancelled=True)),
         (Q(cancelled=True), Q(cancelled=True)),
-        # Nothing that all orders would meet, nor what the checks refuse.
+        # No condition that all orders meet, and none that the checks refuse.
         ({}, None),
         (Q(), None),
         ("cancelled", None),

@@ -104,7 +104,7 @@ def test_settles_what_was_answered_meanwhile(komfortkasse, configure, monkeypatc
 
 
 def test_a_wish_to_end_is_not_forgotten(komfortkasse):
-    """Or what was not looked up since would be sent all the same."""
+    """Otherwise orders would be sent that were not looked up."""
     due(*numbers(20))
     asked = []
 
@@ -133,7 +133,7 @@ def test_hides_no_other_error_when_it_is_told_to_end(monkeypatch):
 
 
 def test_claims_all_that_it_was_given_however_many(komfortkasse, monkeypatch):
-    """Databases take no endless lists."""
+    """Databases limit the length of a list."""
     monkeypatch.setattr(backlog, "_MOST_IDS", 3)
     keys = [row.pk for row in due(*numbers(20))]
 

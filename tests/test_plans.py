@@ -1,6 +1,6 @@
 """The queue is found by its index, however many removals were finished before.
 
-On whichever database the tests run.
+It holds for each database on which the tests run.
 """
 
 from datetime import timedelta
@@ -22,7 +22,7 @@ FINISHED, WAITING, DUE = 20_000, 500, 50
 
 @pytest.fixture(autouse=True)
 def _mirror():
-    """Many that were finished, some that back off, a few that are due."""
+    """Many finished rows, some that wait for their next attempt, and a few that are due."""
     now = timezone.now()
     later, earlier = now + timedelta(hours=1), now - timedelta(minutes=1)
     moments = [None] * FINISHED + [later] * WAITING + [earlier] * DUE

@@ -1,4 +1,4 @@
-"""What a shop may rely on: these names stay, whatever moves inside the package."""
+"""What a shop may rely on: these names stay, even if modules move inside the package."""
 
 import re
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""What no signal told of is found, whatever the shop did to its orders."""
+"""Orders that ended without a signal are found, no matter what the shop did to them."""
 
 import threading
 from datetime import timedelta
@@ -329,7 +329,7 @@ class TestMisconfiguration:
         assert recorded() == []
 
     def test_without_any_order(self):
-        """As where the settings name another database."""
+        """As if the settings name another database."""
         row("1001", alive_again_at=timezone.now())
 
         with pytest.raises(NotReconcilableError, match='"default" has no orders at all'):
@@ -425,7 +425,8 @@ def test_in_constant_memory(monkeypatch):
 
 
 class Reconciling(RuleBasedStateMachine):
-    """After each reconciliation and push, what is gone is told and what is alive is known."""
+    """After each reconciliation and push, Komfortkasse knows of all that is gone, and the mirror of
+    all that is alive again."""
 
     numbers = st.sampled_from(["1001", "1002", "1003"])
 
@@ -461,7 +462,7 @@ class Reconciling(RuleBasedStateMachine):
 
     @rule(state=st.sampled_from(["removed", "unknown"]))
     def what_is_pending_is_answered(self, state) -> None:
-        """As by a push, which sends nothing that is alive."""
+        """As a push does, which sends nothing that is alive."""
         for each in RemovedOrder.objects.pending():
             alive = orders.alive(shops()["default"], [each.order_number], using="default")
             if alive and each.requested_via in RemovedOrder.SUPERSEDABLE:

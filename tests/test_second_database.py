@@ -26,7 +26,7 @@ class MirrorInTheFirst:
 
 
 class NewOrdersInTheSecond:
-    """Where the old ones are, and their mirror, is up to who asks for them."""
+    """The caller decides in which database the old ones and their mirror are."""
 
     def db_for_write(self, model, **hints):
         return "other" if model is Order else None

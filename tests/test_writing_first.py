@@ -1,4 +1,4 @@
-"""SQLite refuses to write in a transaction that has read beside another writer: so write first."""
+"""SQLite refuses a write after a read if another process wrote in between: so write first."""
 
 import copy
 import sqlite3

@@ -36,7 +36,7 @@ def remove_order(request: HttpRequest, number: str) -> JsonResponse:
 
 
 def _refusal(request: HttpRequest) -> JsonResponse | None:
-    """Answer a request that is refused whatever the order is."""
+    """Answer a request that is refused for any order."""
     if Outage.objects.consume():
         return _error(503, "Service unavailable")
     api_key = request.headers.get("X-Komfortkasse-API-Key", "")

@@ -1,7 +1,7 @@
 """What the admin's actions do, on orders and on the mirror: record, log, deliver and tell.
 
 Recording and logging are one transaction. After its commit the removals are delivered, and then the
-user is told what became of them. If that cannot be told, it has happened all the same.
+user is told what became of them. If the message fails, the removals stay recorded.
 """
 
 from collections import Counter, defaultdict
@@ -189,7 +189,7 @@ def _tell(request: HttpRequest, rows: Sequence[RemovedOrder], *, missing: int, u
     if rows or not missing:
         summary = summarize(states, waiting, read_pauses(using))
         sentences.insert(0, _("Komfortkasse: %(summary)s.") % {"summary": summary})
-    if missing:  # a router keeps the mirror on another database, which failed
+    if missing:  # a router keeps the mirror on another database, and writing there failed
         text = ngettext(
             "%(count)d removal could not be recorded. Please tell the people who run the website.",
             "%(count)d removals could not be recorded. Please tell the people who run the website.",
@@ -198,5 +198,5 @@ def _tell(request: HttpRequest, rows: Sequence[RemovedOrder], *, missing: int, u
         sentences.append(text % {"count": missing})
     if missing or states[State.FAILED]:
         level = messages.ERROR
-    # Isolated: it may stand, untranslated, on a page that is read from right to left.
+    # Isolated, because it may be untranslated on a page that is read from right to left.
     messages.add_message(request, level, format_html("<bdi>{}</bdi>", " ".join(sentences)))

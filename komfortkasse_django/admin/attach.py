@@ -38,13 +38,13 @@ def attach() -> None:
             extended = _extended(type(model_admin))
             site.unregister(model)
             site.register(model, extended)
-        except Exception as error:  # noqa: BLE001 - of the shop's own code
+        except Exception as error:  # noqa: BLE001 - the shop's own code
             _failures[type(model_admin)] = f"{type(error).__name__}: {error}"
             site._registry[model] = model_admin  # noqa: SLF001 - registering it would make another
 
 
 def _registered() -> Iterator[tuple[AdminSite, type[Model]]]:
-    """Each admin site and the models of orders that it has and that are to be extended."""
+    """Yield each admin site with each of its models whose admin has to be extended."""
     shops = [shop for shop in enabled_shops() if shop.extend_order_admin]
     for site in list(all_sites):
         for model in apps.get_models():
@@ -61,8 +61,8 @@ def _extended(model_admin: "type[admin.ModelAdmin[Any]]") -> "type[admin.ModelAd
 
 def check_attached(**kwargs: object) -> list[CheckMessage]:
     """An Order admin that ``attach`` could not extend, or that was registered too late for it."""
-    # What the URLconf registers has to be there whenever this check runs, or it would depend on
-    # the order of the checks. What is wrong with the URLconf is for Django's own check to say.
+    # The URLconf may register admins. Load it first, because other checks may load it before or
+    # after this one. Django's own check reports its errors.
     with suppress(Exception):
         import_module(settings.ROOT_URLCONF)
     return [

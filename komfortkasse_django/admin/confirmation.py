@@ -1,7 +1,7 @@
-"""The page that asks before orders are removed: of which Komfortkasse will be asked, and which not.
+"""The page that asks before orders are removed. It shows which can be removed, and which cannot.
 
-The page shows a fingerprint of what will be asked. Only a request that brings the same fingerprint
-back removes anything, so nobody removes an order that was not on the page.
+The page contains a fingerprint of what will be asked. Only a request with the same fingerprint
+removes anything, so nobody removes an order that was not on the page.
 """
 
 import hashlib
@@ -64,10 +64,10 @@ class Selection:
 
 
 def known_removals(entries: Sequence[Entry], *, using: str) -> dict[Entry, list[RemovedOrder]]:
-    """What the mirror knows of each of ``entries``, of orders in the database ``using``.
+    """Return the removals that the mirror has for ``entries``, of orders in the database ``using``.
 
-    Where it knows something: the last removal, the last one that Komfortkasse confirmed, and those
-    that are to be settled. They are in the order in which they were asked for.
+    For each entry that has any: the last one, the last one that Komfortkasse confirmed, and those
+    that are to be settled, in the order in which they were asked for.
     """
     rows: dict[Entry, list[RemovedOrder]] = {entry: [] for entry in entries}
     mirror = RemovedOrder.objects.using(mirror_database(using)).order_by("pk")
@@ -94,7 +94,7 @@ def examine(
 ) -> Selection:
     """Examine ``orders``, just read from the database ``using``, for removal from ``shops``.
 
-    Raises whatever the shop's own ``ORDER_NUMBER`` and ``ORDER_FILTER`` raise, but ``ValueError``.
+    Raises what the shop's own ``ORDER_NUMBER`` and ``ORDER_FILTER`` raise, except ``ValueError``.
     """
     selection = Selection(using)
     for order in distinct(orders):

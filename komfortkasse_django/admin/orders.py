@@ -81,7 +81,7 @@ class OrderAdminMixin(_Base):
     ) -> HttpResponse | None:
         selected = request.POST.getlist(helpers.ACTION_CHECKBOX_NAME)
         across = request.POST.get("select_across") == "1"
-        # With all pages selected the query says which orders; one is sent along, as Django asks.
+        # If all pages are selected, the query says which orders. Django still requires one key.
         again = [(helpers.ACTION_CHECKBOX_NAME, key) for key in selected[: 1 if across else None]]
         again += [("action", "remove_from_komfortkasse"), ("select_across", str(int(across)))]
         return self._confirm_and_remove(
@@ -129,7 +129,7 @@ class OrderAdminMixin(_Base):
             and isinstance(response, TemplateResponse)
             and (context := self._komfortkasse_context(request, obj))
         ):
-            # Button and note go into whatever template it is that the shop uses.
+            # This template extends the one that the shop uses, whichever that is.
             base = response.resolve_template(response.template_name)
             response.template_name = "komfortkasse_django/order_change_form.html"
             response.context_data = {
@@ -140,19 +140,19 @@ class OrderAdminMixin(_Base):
         return response
 
     def _komfortkasse_context(self, request: HttpRequest, order: Model) -> dict[str, object]:
-        """What the template needs for the button and the note; nothing where there is neither."""
+        """Return what the template needs for the button and the note; empty if it shows neither."""
         context: dict[str, object] = {}
         if self.has_remove_from_komfortkasse_permission(request, order):
             url = self._url("remove_from_komfortkasse", quote(order.pk))
             context["komfortkasse_url"] = url
         mirror_admin = _mirror_admin(request, self.admin_site)
         if (context or mirror_admin) and (its_shops := shops_of(self.model)):
-            # Not the order in hand: a form that is not valid may have changed it.
+            # Read the order again: a form that is not valid may have changed this instance.
             rows = for_write(self.get_queryset(request)).filter(pk=order.pk)
             try:
                 removals = _removals_of(rows, its_shops)
             except Exception:
-                # The form is the shop's own: it has to work whatever goes wrong here.
+                # The form is the shop's own, so it must not fail because of this.
                 logger.exception("Order %s: its removals cannot be shown", order.pk)
                 return {**context, "komfortkasse_has_failed": True}
             if removals:
@@ -180,7 +180,7 @@ class OrderAdminMixin(_Base):
         again: list[tuple[str, str]],
         cancel_url: str,
     ) -> HttpResponse | None:
-        """Remove what was confirmed, or ask for it: ``again`` is what has to be sent for that."""
+        """Remove the orders if the user has confirmed that, else ask. ``again`` is for the form."""
         orders = for_write(queryset)
         its_shops = shops_of(self.model)
         selection = examine(
@@ -220,7 +220,7 @@ def order_links(
 ) -> list[tuple[str, str]]:
     """Names and URLs of the orders in the shop that have the number of ``row``.
 
-    Only of those that the user may see on this admin site. A number that is not in a field of the
+    Only orders that the user may see on this admin site. A number that is not in a field of the
     Order model cannot be looked up.
     """
     shop = shops().get(row.shop)
@@ -238,7 +238,7 @@ def _order_links(
 ) -> list[tuple[str, str]]:
     models = filter(admin_site.is_registered, filter(shop.has_orders_of, apps.get_models()))
     key = concrete(shop.model)._meta.pk.name
-    # Proxies and children only where the user sees no order in the admin of the model itself.
+    # The model itself comes first: its proxies and children only count if it shows no order.
     for model in sorted(models, key=lambda model: model is not shop.model):
         model_admin = admin_site.get_model_admin(model)
         rows = for_write(model_admin.get_queryset(request))
@@ -266,7 +266,7 @@ def _removals_of(orders: QuerySet[Model], shops: Sequence[Shop]) -> list[Removed
 def _mirror_admin(
     request: HttpRequest, admin_site: AdminSite
 ) -> "admin.ModelAdmin[RemovedOrder] | None":
-    """The admin of the mirror on this site, where there is one that the user may see."""
+    """Return the admin of the mirror on this site, if there is one that the user may see."""
     if not admin_site.is_registered(RemovedOrder):
         return None
     mirror_admin = admin_site.get_model_admin(RemovedOrder)
@@ -276,7 +276,7 @@ def _mirror_admin(
 def _url_of(
     row: RemovedOrder, mirror_admin: "admin.ModelAdmin[RemovedOrder] | None", request: HttpRequest
 ) -> str:
-    """The page of ``row``; nothing where ``mirror_admin`` shows the mirror of another database."""
+    """Return the page of ``row``; empty if ``mirror_admin`` shows another database's mirror."""
     if mirror_admin is None or for_write(mirror_admin.get_queryset(request)).db != row._state.db:
         return ""
     return _admin_url(mirror_admin.admin_site, row, RemovedOrder)

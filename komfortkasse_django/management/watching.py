@@ -1,4 +1,4 @@
-"""What a command needs that runs until it is told to stop: signals, and a log worth reading."""
+"""For a command that runs until it is told to stop: signals, and a log without repetitions."""
 
 import logging
 import signal
@@ -12,30 +12,30 @@ _TIME = "%Y-%m-%d %H:%M:%S"  # of the process: Django sets that to TIME_ZONE
 
 
 class Stop:
-    """The wish to stop, by SIGTERM or Ctrl-C. It kills nothing: calls in flight are finished."""
+    """Whether to stop, after SIGTERM or Ctrl-C. It kills nothing: calls in flight are finished."""
 
     def __init__(self) -> None:
-        # Not an Event: one that a signal handler sets while the same thread waits for it can
-        # deadlock.
-        self._wishes: SimpleQueue[int] = SimpleQueue()
+        # Not an Event: if a signal handler sets it while the same thread waits for it, the process
+        # may hang for ever.
+        self._signals: SimpleQueue[int] = SimpleQueue()
 
     def is_wanted(self) -> bool:
         """Whether a signal has come."""
-        return not self._wishes.empty()
+        return not self._signals.empty()
 
     def wait(self, seconds: float) -> None:
-        """Wait, until a signal comes at most."""
+        """Wait for so many seconds, or until a signal comes."""
         with suppress(Empty):
-            self._wishes.put(self._wishes.get(timeout=seconds))
+            self._signals.put(self._signals.get(timeout=seconds))
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take SIGTERM and SIGINT for the wish."""
+        """Catch SIGTERM and SIGINT."""
         numbers = (signal.SIGTERM, signal.SIGINT)
-        # Not in the main thread, as in some tests, Python refuses handlers.
+        # Python only allows handlers in the main thread. Some tests run in another one.
         before = (
             {
-                number: signal.signal(number, lambda number, frame: self._wishes.put(number))
+                number: signal.signal(number, lambda number, frame: self._signals.put(number))
                 for number in numbers
             }
             if current_thread() is main_thread()
@@ -49,19 +49,19 @@ class Stop:
 
 
 class News:
-    """What was told of each shop. An outage is news once, until it is over."""
+    """What was already reported about each shop, so that an outage is reported only once."""
 
     def __init__(self) -> None:
         self._told: set[tuple[str, str]] = set()
 
     def is_new(self, about: str, what: str) -> bool:
-        """Whether this was not told yet; from now on it was."""
+        """Return whether this was not reported yet, and remember it as reported."""
         count = len(self._told)
         self._told.add((about, what))
         return len(self._told) > count
 
     def forget_all_but(self, about: Collection[str]) -> None:
-        """Whatever comes again of the others is new."""
+        """Forget what was reported about other shops: if it comes again, it is new."""
         self._told = {each for each in self._told if each[0] in about}
 
 
@@ -72,7 +72,7 @@ def with_time(text: str) -> str:
 
 @contextmanager
 def timed(logger: logging.Logger) -> Iterator[None]:
-    """Write warnings and errors with their time where nobody has said how to write the log."""
+    """Write warnings and errors with their time, unless the settings configure this log."""
     if logger.hasHandlers():
         yield
         return

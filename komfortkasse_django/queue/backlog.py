@@ -11,8 +11,8 @@ from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
 from komfortkasse_django.queue.calls import Limits
 from komfortkasse_django.queue.leases import Lease, claim, settle
 
-_LEASE_CALLS = 4  # deadlines that a lease lasts; what has not been sent by then is given back
-_MOST_IDS = 1000  # per query; databases take no endless lists
+_LEASE_CALLS = 4  # a lease lasts so many deadlines; what is not sent by then is given back
+_MOST_IDS = 1000  # per query; databases limit the length of a list
 LEASE_MARGIN = 10.0
 """Seconds for the database, beyond the calls that a lease covers."""
 
@@ -76,7 +76,7 @@ class Backlog:
             )
         except DatabaseUnavailable:
             if self._limits.are_reached():
-                return []  # what is in flight has to be settled yet
+                return []  # the calls in flight must still be settled
             raise
         if not only_new:
             self.has_more = has_more
@@ -86,7 +86,7 @@ class Backlog:
         return leases
 
     def _due(self) -> RemovedOrderQuerySet:
-        # Not due(): whether the shop is paused is for the breaker to say.
+        # Not due(): the breaker decides whether the shop is paused.
         rows = RemovedOrder.objects.using(self._using).filter(
             shop=self._shop.alias, next_attempt_at__lte=timezone.now()
         )

@@ -68,21 +68,21 @@ class Breaker:
 
     @property
     def needs_probe(self) -> bool:
-        """Whether one call has to find out first whether the trouble is over."""
+        """Whether one call must first find out if the trouble is over."""
         return self.state.failures >= STOP_AFTER or self.state.paused_until is not None
 
     def take_probe(self, seconds: float) -> bool:
         """Keep other processes from calling for ``seconds``, unless one of them was faster."""
         self._before_probe = self.state.paused_until
         as_read = Q(paused_until=self._before_probe, failures=self.state.failures)
-        # As if the probe fails: when this process dies, others wait for no less.
+        # As long as after a failed probe: if this process dies, the others wait until then.
         ends_at = timezone.now() + timedelta(seconds=max(seconds, self._next_pause()))
         is_taken = self._update(as_read, paused_until=ends_at)
         self._probe_ends_at = ends_at if is_taken else None
         return is_taken
 
     def release_probe(self) -> None:
-        """Let others probe, if this process was to: the call was not made."""
+        """Let others make the probe that this process has taken and not made."""
         if self._probe_ends_at is not None:
             self._update(Q(paused_until=self._probe_ends_at), paused_until=self._before_probe)
             self._probe_ends_at = None
@@ -104,13 +104,13 @@ class Breaker:
         self.read()
 
     def pause(self, error: BaseException, *, is_news: bool = True) -> None:
-        """Leave the shop alone. The failures were counted before."""
+        """Pause the shop. The failures were counted before."""
         was_paused = self._probe_ends_at is not None
         seconds = self._next_pause() if was_paused else _FIRST_PAUSE
         if isinstance(error, ServiceUnavailable) and error.retry_after:
             seconds = min(max(error.retry_after, _FIRST_PAUSE), LONGEST_RETRY)
         until = timezone.now() + timedelta(seconds=seconds)
-        # Not where another process was told to pause for longer.
+        # Keep a longer pause that another process has set.
         self._update(
             Q(paused_until=self._probe_ends_at) | Q(paused_until=None) | Q(paused_until__lt=until),
             paused_until=until,
@@ -125,7 +125,7 @@ class Breaker:
         logger.log(level, "Shop %r is paused for %.0f s: %s", self.state.shop, seconds, text)
 
     def _next_pause(self) -> float:
-        """Seconds: twice the last pause, as told by how long the trouble has lasted."""
+        """Return the seconds of the next pause. How long the trouble lasts tells the last one."""
         now = timezone.now()
         lasted = (now - (self.state.failing_since or now)).total_seconds()
         seconds = _FIRST_PAUSE
@@ -135,7 +135,7 @@ class Breaker:
         return min(seconds, _LONGEST_PAUSE)
 
     def _update(self, where: Q = Q(), **values: object) -> bool:  # noqa: B008 - never changed
-        """Change the shop's row where it is as ``where`` says, and return whether it was."""
+        """Change the shop's row if it matches ``where``. Return whether it did."""
 
         def update() -> bool:
             rows = self._rows.filter(where)

@@ -38,7 +38,7 @@ def finish_request(**kwargs: object) -> None:
 
 @contextmanager
 def one_budget() -> Iterator[None]:
-    """Count together what is spent in this context, as in a web request it is anyway."""
+    """Count all that is spent in this context together. In a web request that is always so."""
     token = None if _current_account() else _account.set(_Account())
     try:
         yield

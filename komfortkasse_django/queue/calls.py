@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 IMPOSSIBLE = "komfortkasse_django-ping-"
-"""How the number of an order begins that cannot exist. A random part follows."""
+"""The number of an order that cannot exist begins with this. A random part follows."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Limits:
 
     def are_reached(self) -> bool:
         """Whether no more calls may be started."""
-        # Only ever set: what was skipped once, such as a look-up, must not be sent later.
+        # Never reset: if a look-up was skipped, its orders must not be sent later.
         if time.monotonic() >= self.last_start or self.should_stop():
             self.was_reached = True
         return self.was_reached
@@ -68,15 +68,15 @@ class Call:
 
     @property
     def is_answered(self) -> bool:
-        """Whether Komfortkasse said what is to become of the order."""
+        """Whether Komfortkasse has decided about the order."""
         return self.order is not None or isinstance(self.error, InvalidRequest | OrderNotFound)
 
 
 class Calls:
     """Started calls come back on ``answers``, which all shops of a push share.
 
-    After ``stop_after`` failures in a row, or an error after which no other call makes sense, no
-    call that waits for a thread is made any more: they come back unsent, until ``resume``.
+    After ``stop_after`` failures in a row, or an error after which no other call makes sense, the
+    calls that wait for a thread come back unsent, until ``resume``.
     """
 
     def __init__(self, shop: Shop, limits: Limits, answers: "SimpleQueue[Call]") -> None:
@@ -94,7 +94,7 @@ class Calls:
     def connect(self, failures: int) -> None:
         """Ask for the API key, once a push, and go on counting from ``failures`` in a row.
 
-        Raises ``AuthenticationFailed`` where a callable ``API_KEY`` gives none, and ``ValueError``
+        Raises ``AuthenticationFailed`` if a callable ``API_KEY`` returns none, and ``ValueError``
         for other settings that cannot be used.
         """
         if self._client is None:
@@ -150,7 +150,7 @@ class Calls:
 def api_key_of(shop: Shop) -> str:
     """The API key, also where ``API_KEY`` is a function.
 
-    Raises ``AuthenticationFailed`` where that raises anything or returns no key.
+    Raises ``AuthenticationFailed`` if that function raises an error or returns no key.
     """
     if not callable(shop.api_key):
         return shop.api_key

@@ -2,7 +2,7 @@
 
 What a transaction recorded is kept in one ``_Delivery`` until the transaction commits. Then each
 shop's rows are handed to its task backend, or pushed here within ``REQUEST_BUDGET``. Delivery is
-only a nudge: whatever becomes of it, the rows stay due until ``komfortkasse_push`` sends them.
+only a hint: even if it fails, ``komfortkasse_push`` sends the rows later.
 """
 
 import logging
@@ -41,8 +41,8 @@ def deliver_on_commit(keys: Mapping[str, Iterable[int]], *, using: str) -> None:
 class _Delivery:
     """What one transaction has to deliver: once, however many deletions there were.
 
-    It lives as long as the transaction may still commit: only the callbacks that Django keeps for
-    that hold it. What a savepoint rolled back is still listed, but then there is no such row.
+    Only Django's ``on_commit`` callbacks refer to it, so it is freed when the transaction is rolled
+    back. If only a savepoint is rolled back, its keys stay in the list, but no such rows exist.
     """
 
     def __init__(self, using: str) -> None:
@@ -71,8 +71,8 @@ _deliveries: WeakValueDictionary[tuple[int, str], _Delivery] = WeakValueDictiona
 def deliver(shop: Shop, ids: Sequence[int], *, using: str) -> None:
     """Have the rows ``ids``, committed in the database ``using``, sent to Komfortkasse soon.
 
-    Raises what the task backend raises when it cannot be reached; for a minute after that this
-    process puts nothing into that queue.
+    Raises the error of a task backend that cannot be reached. For a minute after that this process
+    puts nothing into that queue.
     """
     if _runs_at_once(shop):
         _push_within_budget(shop, ids, using)
@@ -91,8 +91,8 @@ def _runs_at_once(shop: Shop) -> bool:
 
 
 def _enqueue(shop: Shop, ids: Sequence[int], using: str) -> None:
-    """Enqueue tasks within ``REQUEST_BUDGET``, at least one; what it does not reach stays due."""
-    # Late: a task is judged by the TASKS setting when it is defined.
+    """Enqueue at least one task, and others within ``REQUEST_BUDGET``. The rest stays due."""
+    # Late, because defining a task reads the TASKS setting.
     from komfortkasse_django.tasks import push_removed_orders
 
     # Typed loosely: Django 5.2 has no tasks, and the backport's are other classes.
@@ -114,24 +114,24 @@ def _enqueue(shop: Shop, ids: Sequence[int], using: str) -> None:
 
 
 def _push_within_budget(shop: Shop, ids: Sequence[int], using: str) -> None:
-    """Push in this process; what ``REQUEST_BUDGET`` does not reach stays due."""
+    """Push in this process within ``REQUEST_BUDGET``. The rest stays due."""
     budget = shop.request_budget - seconds_spent()
     if budget <= 0 or _is_in_transaction():
         return
-    # Late: it imports what speaks HTTP, which would slow down every start of Django.
+    # Late, because it imports requests, which would slow down every start of Django.
     from komfortkasse_django.queue.pushing import is_pushing, push
 
-    # A push that is under way sends them itself, or leaves them to the next.
+    # If a push runs already, it or the next one sends the rows.
     if not is_pushing():
         with counted():
             push(using=using, shop=shop.alias, ids=ids, budget=budget)
 
 
 def _is_in_transaction() -> bool:
-    """Whether a transaction is open on any database: it must not wait for Komfortkasse."""
+    """Whether a transaction is open on any database. It must not wait for Komfortkasse."""
     return any(
         _is_managed_by_hand(connection)
-        # Those that Django's TestCase has around each test do not count, as for durable blocks.
+        # Django's TestCase wraps each test in one. It does not count, as for durable blocks.
         or any(
             not block._from_testcase  # type: ignore[attr-defined]  # noqa: SLF001
             for block in connection.atomic_blocks
@@ -141,6 +141,6 @@ def _is_in_transaction() -> bool:
 
 
 def _is_managed_by_hand(connection: BaseDatabaseWrapper) -> bool:
-    """Whether the shop has switched autocommit off: then each statement opens a transaction."""
+    """Whether the shop has switched autocommit off. Then each statement opens a transaction."""
     is_open = connection.connection is not None
     return is_open and not connection.in_atomic_block and not connection.autocommit

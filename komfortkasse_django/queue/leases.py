@@ -79,8 +79,8 @@ def claim(
     candidates = due[:at_most]
     seen = None
     if connection.vendor == "mysql":
-        # It locks each row that it examines, and may well examine all that are due: no other
-        # worker would find any. So the rows are found without locks, and locked by their keys.
+        # It locks each row that it examines, perhaps all that are due. Then no other worker would
+        # find any. So the rows are found without locks, and locked by their keys.
         keys = list(candidates.values_list("pk", flat=True))
         candidates = due.filter(pk__in=keys)
         seen = len(keys)
@@ -138,7 +138,7 @@ def settle(leases: Sequence[Lease], *, using: str, until: float = 0.0) -> list[L
         raise
     except (DatabaseError, UnicodeError):
         pass  # logged below, for the row that is to blame
-    # Which of them were lost or cannot be stored can only be told one by one.
+    # Only one by one can it be seen which of them were lost or cannot be stored.
     return [lease for lease in leases if _settle_alone(lease, using, until)]
 
 
@@ -162,7 +162,7 @@ def _settle_alone(lease: Lease, using: str, until: float) -> bool:
 
 
 def _put_off(lease: Lease, error: Exception, using: str, until: float) -> None:
-    """Leave the row as it was, but say why; the longer it goes on, the rarer it is sent again."""
+    """Leave the row as it was, but store why. Each time it waits longer until it is sent again."""
     row = RemovedOrder(pk=lease.row.pk, attempts=lease.row.attempts)
     postpone(row)
     row.error_code = UNFORESEEN
@@ -172,7 +172,7 @@ def _put_off(lease: Lease, error: Exception, using: str, until: float) -> None:
     except DatabaseUnavailable:
         raise
     except DatabaseError:
-        pass  # not even that: it is due when its lease ends
+        pass  # that failed, too: the row is due when its lease ends
 
 
 def _is_written(lease: Lease, using: str) -> bool:
@@ -200,7 +200,7 @@ def _blank_refused(lease: Lease, using: str, until: float) -> None:
 def _commit(
     leases: Sequence[Lease], names: Sequence[str], using: str, until: float, *, keep: bool = True
 ) -> bool:
-    """Write all the rows, or none because not all are still held, or because only to try it."""
+    """Write all the rows, or none if one is not held any more. Without ``keep``, only try it."""
 
     def write() -> bool:
         with transaction.atomic(using, durable=True):
@@ -213,7 +213,7 @@ def _commit(
 
 
 def _make_one_case(leases: Sequence[Lease], using: str) -> None:
-    """Of all rows of a number that are removed, leave only the newest for a person to settle."""
+    """If several rows of a number are removed, leave only the newest for a person to settle."""
     groups: dict[tuple[str, str], list[Lease]] = defaultdict(list)
     for lease in leases:
         row = lease.row

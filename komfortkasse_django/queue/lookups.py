@@ -11,7 +11,7 @@ from komfortkasse_django.database import DatabaseUnavailable, patiently
 logger = logging.getLogger("komfortkasse_django")
 
 _ELSEWHERE = 3.0  # seconds to wait for a database that other shops do not need
-_MOST_ERRORS = 10  # orders looked up one by one in vain, before the rest is not looked up
+_MOST_ERRORS = 10  # orders whose look-up fails, before the rest is not looked up
 
 
 def look_up(
@@ -22,11 +22,11 @@ def look_up(
     until: float,
     should_stop: Callable[[], bool],
 ) -> tuple[set[str], dict[str, Exception]]:
-    """Those of ``numbers`` that are alive in the shop, and why others are unclear.
+    """Return those of ``numbers`` that are alive in the shop, and the errors of others, by number.
 
     ``mirror_at`` is the database that keeps the mirror, ``until`` a time of the monotonic clock, in
-    seconds. Raises ``DatabaseUnavailable``. What the shop's own code raises is returned. Once
-    ``should_stop`` says so, nothing is certain.
+    seconds. Raises ``DatabaseUnavailable``. What the shop's own code raises is returned. If
+    ``should_stop`` becomes true, the result is not complete.
     """
 
     def ask(some: Sequence[str]) -> set[str]:
@@ -64,7 +64,7 @@ def _one_by_one(
     until: float,
     should_stop: Callable[[], bool],
 ) -> tuple[set[str], dict[str, Exception]]:
-    """Find the bad ones, or they would keep all the others waiting."""
+    """Find the numbers that fail. Otherwise they would keep all the others waiting."""
     alive: set[str] = set()
     errors: dict[str, Exception] = {}
     for number in numbers:

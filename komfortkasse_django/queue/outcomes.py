@@ -1,4 +1,4 @@
-"""What an answer, or its absence, makes of a row. Nothing here touches network or database."""
+"""How an answer, or a missing one, changes a row. Nothing here touches network or database."""
 
 import logging
 import random
@@ -165,7 +165,7 @@ def _store_unknown(row: RemovedOrder, retries: Sequence[float]) -> None:
 
 
 def _next_retry(since: datetime, retries: Sequence[float]) -> datetime | None:
-    """The first of ``retries``, each counted from the one before, that is still ahead."""
+    """When the next of ``retries`` is; each is counted from the one before. None after the last."""
     at = since
     for seconds in retries:
         at += timedelta(seconds=seconds)
@@ -175,7 +175,7 @@ def _next_retry(since: datetime, retries: Sequence[float]) -> datetime | None:
 
 
 def _storable(text: str | None, name: str) -> str:
-    """``text``, or nothing where the column could not hold it as it is."""
+    """Return ``text``, or an empty string if the column could not hold it unchanged."""
     limit = get_field(name).max_length
     if text is None or (limit and len(text) > limit):
         return ""
@@ -183,14 +183,14 @@ def _storable(text: str | None, name: str) -> str:
 
 
 def _count(value: int | None) -> int | None:
-    """``value``, or nothing where the column could not hold it."""
+    """Return ``value``, or None if the column could not hold it."""
     return value if value is not None and 0 <= value < 2**31 else None
 
 
 def _amount(value: Decimal | None) -> Decimal | None:
-    """``value`` to the cent, or nothing where the column could not hold it."""
+    """Return ``value`` to the cent, or None if the column could not hold it."""
     if value is None:
         return None
-    # In a context of its own: the shop's may be narrower, and what is rounded may be wider.
+    # In a context of its own: the shop's may have fewer digits than the value.
     cents = value.quantize(Decimal("0.01"), context=_AMOUNT)
     return None if cents.is_nan() else cents

@@ -81,39 +81,21 @@ def push(
     ``RuntimeError`` inside a transaction, also one that is managed by hand: HTTP has no place
     there.
     """
+    mirror = using or router.db_for_write(RemovedOrder)
+    shops = [each for each in shops_named(shop) if each.enabled]
+    if limit is not None and len(shops) > 1:
+        shops = _longest_due_first(shops, mirror)
     limits = Limits(
         rows=sys.maxsize if limit is None else limit,
         ends_at=math.inf if budget is None else time.monotonic() + budget,
         should_stop=should_stop,
     )
-    result = PushResult()
-    answers: SimpleQueue[Call] = SimpleQueue()
-    mirror = using or router.db_for_write(RemovedOrder)
-    shops = [each for each in shops_named(shop) if each.enabled]
-    if limit is not None and len(shops) > 1:
-        shops = _longest_due_first(shops, mirror)
     token = _pushing.set(True)
     try:
-        with ExitStack() as stack:
-            parts = []
-            for each in shops:
-                try:
-                    calls = Calls(each, limits, answers)
-                except (TypeError, ValueError) as error:
-                    result.stopped[each.alias] = reason = f"its settings are wrong: {error}"
-                    if is_news(each.alias, reason):
-                        logger.error("Shop %r: %s", each.alias, reason)  # noqa: TRY400
-                    continue
-                stack.callback(calls.end)
-                backlog = Backlog(each, mirror, ids, limits)
-                settlement = Settlement(each, mirror, backlog, result.states, on_settled)
-                parts.append(
-                    _ShopPush(each, mirror, calls, backlog, settlement, result.stopped, is_news)
-                )
-            _drain(parts, answers, limits)
+        answers: SimpleQueue[Call] = SimpleQueue()
+        return _Push(mirror, ids, limits, on_settled, is_news, answers).run(shops)
     finally:
         _pushing.reset(token)
-    return result
 
 
 def is_pushing() -> bool:
@@ -130,39 +112,73 @@ def _longest_due_first(shops: Sequence[Shop], using: str) -> list[Shop]:
     return sorted(shops, key=lambda shop: since.get(shop.alias) or timezone.now())
 
 
-def _drain(parts: "Sequence[_ShopPush]", answers: "SimpleQueue[Call]", limits: Limits) -> None:
-    """Claim, send and settle, until nothing is due or the limits are reached."""
-    while True:
-        share = -(-limits.rows // len(parts)) if parts else 0
-        refilled = [part.refill(at_most=share) for part in parts]
-        in_flight = sum(part.calls.in_flight for part in parts)
-        if not (in_flight or any(refilled)):
-            break
-        answered: dict[Calls, list[Call]] = defaultdict(list)
-        for call in _wait(answers, in_flight, at_once=any(refilled)):
-            answered[call.calls].append(call)
-        for part in parts:
-            if part.calls in answered:
-                part.take(answered[part.calls])
-    for part in parts:
-        part.settlement.warn_if_all_are_unknown()
-    if limits.ended_by is not None:
-        raise limits.ended_by
+@dataclass(eq=False)
+class _Push:
+    """What all shops of a push share. It lets each of them claim and send in turn."""
 
+    using: str
+    ids: Sequence[int] | None
+    limits: Limits
+    on_settled: Callable[[Sequence[RemovedOrder]], None]
+    is_news: Callable[[str, str], bool]
+    answers: "SimpleQueue[Call]"
+    result: PushResult = field(default_factory=PushResult)
 
-def _wait(answers: "SimpleQueue[Call]", in_flight: int, *, at_once: bool) -> list[Call]:
-    """Wait for an answer, and a moment for others, to settle them together.
+    def run(self, shops: Sequence[Shop]) -> PushResult:
+        """Push the shops. Calls that were started are finished, even after an error."""
+        with ExitStack() as stack:
+            parts = []
+            for shop in shops:
+                if calls := self._calls_of(shop):
+                    stack.callback(calls.end)
+                    parts.append(_ShopPush(self, shop, calls))
+            self._drain(parts)
+        return self.result
 
-    ``at_once`` returns only those that are there.
-    """
-    calls = [] if at_once else [answers.get()]
-    until = time.monotonic() + (0.0 if at_once else _LINGER)
-    while len(calls) < in_flight:
+    def _calls_of(self, shop: Shop) -> Calls | None:
         try:
-            calls.append(answers.get(timeout=max(0.0, until - time.monotonic())))
-        except Empty:
-            break
-    return calls
+            return Calls(shop, self.limits, self.answers)
+        except (TypeError, ValueError) as error:
+            self.result.stopped[shop.alias] = reason = f"its settings are wrong: {error}"
+            if self.is_news(shop.alias, reason):
+                logger.error("Shop %r: %s", shop.alias, reason)  # noqa: TRY400
+            return None
+
+    def _drain(self, parts: "Sequence[_ShopPush]") -> None:
+        """Claim, send and settle, until nothing is due or the limits are reached."""
+        while True:
+            share = -(-self.limits.rows // len(parts)) if parts else 0
+            refilled = [part.refill(share) for part in parts]
+            in_flight = sum(part.calls.in_flight for part in parts)
+            if not (in_flight or any(refilled)):
+                break
+            answered: dict[Calls, list[Call]] = defaultdict(list)
+            for call in self._wait(in_flight, at_once=any(refilled)):
+                call.calls.in_flight -= 1
+                if call.error is not None and not isinstance(call.error, Exception):
+                    self.limits.end(call.error)
+                answered[call.calls].append(call)
+            for part in parts:
+                if part.calls in answered:
+                    part.take(answered[part.calls])
+        for part in parts:
+            part.settlement.warn_if_all_are_unknown()
+        if self.limits.ended_by is not None:
+            raise self.limits.ended_by
+
+    def _wait(self, in_flight: int, *, at_once: bool) -> list[Call]:
+        """Wait for an answer, and a moment for others, to settle them together.
+
+        ``at_once`` returns only those that are there.
+        """
+        calls = [] if at_once else [self.answers.get()]
+        until = time.monotonic() + (0.0 if at_once else _LINGER)
+        while len(calls) < in_flight:
+            try:
+                calls.append(self.answers.get(timeout=max(0.0, until - time.monotonic())))
+            except Empty:
+                break
+        return calls
 
 
 @dataclass(eq=False)
@@ -174,16 +190,9 @@ class _ShopPush:
     and the others are sent, first those that were never tried. If not, the breaker pauses the shop.
     """
 
+    push: _Push
     shop: Shop
-    using: str
     calls: Calls
-    backlog: Backlog
-    settlement: Settlement
-    stopped: dict[str, str]
-    """Why shops were left, of all shops."""
-    is_news: Callable[[str, str], bool]
-    breaker: Breaker = field(init=False)
-    sending: Sending = field(init=False)
     question: Call | None = None
     """The call for an order that cannot exist, while it is made."""
     trouble: BaseException | None = None
@@ -192,21 +201,20 @@ class _ShopPush:
     """Whether Komfortkasse was found to be well after such a failure."""
 
     def __post_init__(self) -> None:
-        self.breaker = Breaker(self.shop.alias, self.using, self.backlog.patience)
-        self.sending = Sending(self.shop, self.using, self.calls, self.backlog, self.settlement)
+        push, shop, using = self.push, self.shop, self.push.using
+        self.is_left = False
+        self.backlog = Backlog(shop, using, push.ids, push.limits)
+        self.settlement = Settlement(shop, using, self.backlog, push.result.states, push.on_settled)
+        self.breaker = Breaker(shop.alias, using, self.backlog.patience)
+        self.sending = Sending(shop, using, self.calls, self.backlog, self.settlement)
 
-    # Claim and send
-
-    def refill(self, at_most: int) -> bool:
-        """Claim rows before the threads run out of them. Return whether more can be done at once.
-
-        ``at_most`` is this shop's share of a limit.
-        """
+    def refill(self, share_of_limit: int) -> bool:
+        """Claim rows before the threads run out of them. Return whether more can be done now."""
         per_call = _CLAIMS_BESIDE_BAD if self.blames_orders else _CLAIMS_PER_CALL
         window = int(per_call * self.shop.concurrency)
-        limits = self.calls.limits
+        limits = self.push.limits
         if (
-            self.shop.alias in self.stopped
+            self.is_left
             or self.question
             or self.calls.is_halted
             or not self.backlog.has_more
@@ -222,7 +230,7 @@ class _ShopPush:
             if self.breaker.needs_probe:
                 self._probe()
             else:
-                at_most = min(window - self.calls.in_flight, at_most)
+                at_most = min(window - self.calls.in_flight, share_of_limit)
                 leases = self.backlog.claim(at_most, new_first=self.blames_orders)
                 self.sending.send(leases, failures=self.breaker.state.failures)
         except AuthenticationFailed as error:
@@ -253,14 +261,8 @@ class _ShopPush:
         self.question = Call(self.calls, f"{IMPOSSIBLE}{uuid4()}", [], math.inf)
         self.calls.start(self.question)
 
-    # Take answers and decide
-
     def take(self, calls: Sequence[Call]) -> None:
-        """Store what the answers mean, and see how the shop's calls fare."""
-        for call in calls:
-            self.calls.in_flight -= 1
-            if call.error is not None and not isinstance(call.error, Exception):
-                self.calls.limits.end(call.error)
+        """Store what the answers mean, and count the shop's failures."""
         if self.question:
             self._judge(self.question)
             return
@@ -268,7 +270,7 @@ class _ShopPush:
             self.settlement.store_answers(calls)
         finally:
             self._count(calls)
-        if self.calls.is_halted and not self.calls.in_flight:
+        if self.calls.is_halted and not (self.calls.in_flight or self.is_left):
             self._decide()
 
     def _count(self, calls: Sequence[Call]) -> None:
@@ -290,8 +292,6 @@ class _ShopPush:
 
     def _decide(self) -> None:
         """Go on, ask or pause, after the last answer of calls that were halted."""
-        if self.shop.alias in self.stopped:
-            return
         if self.trouble is None:
             self.calls.resume()
         elif self.blames_orders:
@@ -327,7 +327,8 @@ class _ShopPush:
     def _stop(self, reason: str, level: int = logging.DEBUG) -> None:
         """Leave the shop alone for the rest of this push."""
         self.calls.halt()
-        self.stopped.setdefault(self.shop.alias, reason)
-        if level > logging.DEBUG and not self.is_news(self.shop.alias, reason):
+        self.is_left = True
+        if level > logging.DEBUG and not self.push.is_news(self.shop.alias, reason):
             level = logging.DEBUG
+        self.push.result.stopped.setdefault(self.shop.alias, reason)
         logger.log(level, "Shop %r is left alone in this run: %s", self.shop.alias, reason)

@@ -58,7 +58,7 @@ class Sending:
         leases = self._settle_superseded(leases)
         if leases and time.monotonic() > send_by:
             self.backlog.give_back(leases)
-            # The next claim would come to the same.
+            # The next claim would also take too long.
             raise LeaveAlone("looking up its orders takes too long to send any")
         numbers: dict[str, list[Lease]] = defaultdict(list)
         for lease in leases:
@@ -86,7 +86,7 @@ class Sending:
         self.settlement.store(done)
         left = [lease for lease in leases if lease not in done]
         if len(errors) == len(numbers) > 1:
-            # Not every row of a long queue has to pay for a broken filter. The log has the errors.
+            # If the filter is broken, the other rows need not be tried. The log has the errors.
             self.backlog.give_back(left)
             raise LeaveAlone(
                 f"The shop's own code failed for {len(errors)} of {len(numbers)} orders",

@@ -22,10 +22,9 @@ def _log_what_is_to_do(row: RemovedOrder) -> None:
         return
     if row.has_money:
         logger.warning(
-            "Order %s was removed, but %s %s had been paid: refund it, and settle it in the admin",
+            "Order %s was removed, but %s had been paid: refund it, and settle it in the admin",
             row,
-            row.amount_paid,
-            row.currency,
+            f"{row.amount_paid} {row.currency}".rstrip(),
         )
     if row.is_at_agency:
         logger.warning(
@@ -76,7 +75,7 @@ class Settlement:
 
     def store(self, announcements: dict[Lease, Announcement]) -> None:
         """Write the rows back, and announce those that are still held."""
-        # Beyond any budget: what Komfortkasse said, it may not say again.
+        # Not limited by the budget: Komfortkasse may not give this answer again.
         held = settle(list(announcements), using=self._using, until=time.monotonic() + LEASE_MARGIN)
         self._newly_unknown -= announcements.keys() - set(held)
         self._states.update(lease.row.state for lease in held)

@@ -1,4 +1,4 @@
-"""Why a removal is not done yet, and what people can do about it."""
+"""Why something is not removed yet, and what people can do about it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -102,7 +102,7 @@ def reason_of(error_code: str) -> Reason:
 
 
 def obstacle(alias: str, pauses: Mapping[str, ShopState]) -> str:
-    """Why nothing is sent for the shop now; empty if nothing prevents it.
+    """Return why nothing is sent for the shop now; empty if nothing prevents it.
 
     ``pauses`` has the states of the shops that are paused now, by alias.
     """

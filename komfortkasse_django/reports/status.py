@@ -135,51 +135,24 @@ def read_status(using: str, max_age: timedelta = OVERDUE_AFTER) -> Status:
     """
     now = timezone.now()
     rows = RemovedOrder.objects.using(using)
-    counts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(State.values, 0))
-    for alias in shops():
-        counts[alias]  # also where nothing has been removed yet
-    finished: dict[str, dict[str, datetime]] = defaultdict(dict)
-    # In the order of an index, so that the table itself is not read.
-    by_state = rows.order_by("state", "shop").values_list("state", "shop")
-    for state, shop, count, finished_at in by_state.annotate(Count("pk"), Max("finished_at")):
-        counts[shop][state] = count
-        if finished_at and state in RemovedOrder.FINISHED:
-            finished[shop][state] = finished_at
+    counts, finished = _counts(rows)
     due = rows.filter(next_attempt_at__lte=now).aggregate(
         count=Count("pk"), oldest=Min("next_attempt_at")
     )
-    unfinished = (
-        rows.filter(state__in=(State.PENDING, State.FAILED))
-        .order_by("state", "shop")
-        .values_list("state", "shop")
-    )
-    overdue = rows.overdue(max_age).order_by("shop").values_list("shop")
-    late = {
-        alias: Overdue(
-            count=count, since=since, is_long_due=first is not None and first < now - max_age
-        )
-        for alias, count, since, first in overdue.annotate(
-            Count("pk"), Min("created_at"), Min("next_attempt_at")
-        )
-    }
+    overdue = _overdue(rows, now, max_age)
     refunds, cases = _unsettled(rows)
     # The number of to_do(): these are different rows.
     to_do = sum(states[State.FAILED] for states in counts.values())
-    to_do += sum(each.count for each in late.values()) + cases["all"]
+    to_do += sum(each.count for each in overdue.values()) + cases["all"]
     shop_states = ShopState.objects.using(using).in_bulk()
     removed_at = [times[State.REMOVED] for times in finished.values() if State.REMOVED in times]
     return Status(
-        counts=dict(counts),
+        counts=counts,
         due=due["count"],
         oldest_due_at=due["oldest"],
         to_do=to_do,
-        asked_since={
-            (state, shop): first
-            for state, shop, first in unfinished.values_list("state", "shop").annotate(
-                Min("created_at")
-            )
-        },
-        overdue=late,
+        asked_since=_asked_since(rows),
+        overdue=overdue,
         all_unknown_since=_all_unknown_since(
             rows, [alias for alias, times in finished.items() if State.UNKNOWN in times]
         ),
@@ -195,6 +168,41 @@ def read_status(using: str, max_age: timedelta = OVERDUE_AFTER) -> Status:
         },
         read_at=now,
     )
+
+
+def _counts(
+    rows: RemovedOrderQuerySet,
+) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, datetime]]]:
+    """By alias and state, how many rows there are, and when the last finished one was finished."""
+    counts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(State.values, 0))
+    for alias in shops():
+        counts[alias]  # also where nothing has been removed yet
+    finished: dict[str, dict[str, datetime]] = defaultdict(dict)
+    # In the order of an index, so that the table itself is not read.
+    by_state = rows.order_by("state", "shop").values_list("state", "shop")
+    for state, shop, count, finished_at in by_state.annotate(Count("pk"), Max("finished_at")):
+        counts[shop][state] = count
+        if finished_at and state in RemovedOrder.FINISHED:
+            finished[shop][state] = finished_at
+    return dict(counts), dict(finished)
+
+
+def _overdue(rows: RemovedOrderQuerySet, now: datetime, max_age: timedelta) -> dict[str, Overdue]:
+    by_shop = rows.overdue(max_age).order_by("shop").values_list("shop")
+    return {
+        alias: Overdue(
+            count=count, since=since, is_long_due=first is not None and first < now - max_age
+        )
+        for alias, count, since, first in by_shop.annotate(
+            Count("pk"), Min("created_at"), Min("next_attempt_at")
+        )
+    }
+
+
+def _asked_since(rows: RemovedOrderQuerySet) -> dict[tuple[str, str], datetime]:
+    unfinished = rows.filter(state__in=(State.PENDING, State.FAILED)).order_by("state", "shop")
+    by_state = unfinished.values_list("state", "shop")
+    return {(state, shop): first for state, shop, first in by_state.annotate(Min("created_at"))}
 
 
 def _unsettled(

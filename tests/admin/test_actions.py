@@ -52,7 +52,7 @@ class TestRemoveOrders:
         assert Order.objects.exists()
 
     def test_with_requests_that_are_transactions(self, clerk, order, komfortkasse, monkeypatch):
-        """What is told is known only after the view has ended."""
+        """The message is only known after the view has ended."""
         monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
 
         done = confirm(clerk, clerk.get(removal_url(order)))

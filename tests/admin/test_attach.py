@@ -136,7 +136,7 @@ class TestAttachment:
 
 @pytest.fixture
 def site():
-    """A site of its own, gone with the test."""
+    """An admin site for one test only."""
     site = admin.AdminSite("own")
     yield site
     all_sites.discard(site)

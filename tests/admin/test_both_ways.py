@@ -35,7 +35,7 @@ MIRROR = RemovedOrder._meta.db_table
 
 @pytest.fixture
 def serve(settings):
-    """Serve these models and their admins on a site of its own, at /own/, gone with the test."""
+    """Serve these models and their admins on another admin site at /own/, for one test only."""
     site = admin.AdminSite("own")
 
     def serve(registered: dict[type[Model], type[admin.ModelAdmin]]) -> None:
@@ -265,7 +265,7 @@ class TestNote:
 
 
 class TestNoteInAdmins:
-    """Whatever admin the shop has."""
+    """For any admin that the shop has."""
 
     @pytest.mark.parametrize("model", [GiftOrder, TicketOrder, ArchivedGiftOrder])
     def test_children_and_their_proxies(self, serve, superuser, make, model):

@@ -161,7 +161,7 @@ class TestWarnings:
         page = select(clerk, [order])
 
         assert self.warnings(page) == ["Komfortkasse has removed this order before."]
-        assert "Remove 1 order" in text(page), "it can be removed again all the same"
+        assert "Remove 1 order" in text(page), "it can still be removed again"
 
     @pytest.mark.parametrize("state", ["pending", "failed", "unknown", "superseded"])
     def test_none_where_komfortkasse_has_not_removed_it(self, clerk, order, make, state):

@@ -1,6 +1,6 @@
 """With many removals the admin's list is found by indexes.
 
-On whichever database the tests run.
+It holds for each database on which the tests run.
 """
 
 import pytest
@@ -23,7 +23,7 @@ SORTS = ("TEMP B-TREE", "Sort Key", "filesort")
 
 @pytest.fixture(scope="module", autouse=True)
 def _mirror(django_db_setup, django_db_blocker):
-    """Many that Komfortkasse answered, a few of all else; made once, for it takes seconds."""
+    """Many answered removals, and a few of each other kind. Made once, because it takes seconds."""
     with django_db_blocker.unblock():
         fill()
         analyze()
@@ -72,7 +72,7 @@ def is_by_state(found: str) -> bool:
 
 
 def queries(staff: Client, **query: str) -> list[str]:
-    """What the list asks of the mirror: for its head first, its length and its page at last."""
+    """The list's queries on the mirror: first for its head, last for its length and its page."""
     with CaptureQueriesContext(connection) as captured:
         assert staff.get(reverse(LIST), query).status_code == 200
     table = connection.ops.quote_name(RemovedOrder._meta.db_table)
@@ -107,7 +107,7 @@ def test_no_page_is_sorted(staff, order):
 
     assert not any(sort in length for sort in SORTS)
     if connection.vendor == "postgresql" and order == "-1":
-        # It sorts equals, of which there are few.
+        # It sorts rows with the same value. There are few.
         assert "Incremental Sort" in page
     else:
         assert not any(sort in page for sort in SORTS)

@@ -1,4 +1,4 @@
-"""Nothing from outside is taken for markup, and nobody sees the API key."""
+"""Text from outside never becomes markup, and nobody sees the API key."""
 
 import re
 import secrets

@@ -15,7 +15,7 @@ from tests.support.staff import grant
 
 
 def hire(*permissions: str) -> User:
-    """Somebody who may do what the permissions say; everything where there is none."""
+    """Somebody with these permissions; with all of them if none is named."""
     user = User.objects.create_user("erika", is_staff=True, first_name="Erika")
     user.is_superuser = not permissions
     user.save()
@@ -24,7 +24,7 @@ def hire(*permissions: str) -> User:
 
 
 def log_in(context, user: User, url: str) -> None:
-    """Log in without the page for it, which is not the same in every theme of the admin."""
+    """Log in without the login page, which differs between the themes of the admin."""
     client = Client()
     client.force_login(user)
     name = settings.SESSION_COOKIE_NAME
@@ -32,7 +32,7 @@ def log_in(context, user: User, url: str) -> None:
 
 
 def place(number: str, *, method: str = Order.PaymentMethod.PREPAYMENT, **known: object) -> Order:
-    """Place an order, of which Komfortkasse knows as well."""
+    """Place an order that Komfortkasse knows, too."""
     customer, _ = Customer.objects.get_or_create(name="Max Mustermann", email="max@example.org")
     order = Order.objects.create(
         number=number, customer=customer, payment_method=method, total=Decimal("39.90")
@@ -51,7 +51,7 @@ def place(number: str, *, method: str = Order.PaymentMethod.PREPAYMENT, **known:
 
 
 def remember() -> None:
-    """Fill the mirror with something of everything."""
+    """Fill the mirror with a removal of each kind."""
     now = timezone.now()
     refused = {
         "error_code": "invalid_request",

@@ -1,4 +1,4 @@
-"""Every command says in one line what to do where the mirror's tables are not as migrated."""
+"""Every command says in one line what to do if the mirror's tables are not migrated."""
 
 import os
 import signal

@@ -25,7 +25,7 @@ def ping(capsys):
 
 
 def test_the_key_is_right(komfortkasse, ping):
-    """It neither needs the mirror's tables nor uses them."""
+    """It does not use the mirror's tables."""
     komfortkasse.answer = error(404)
 
     assert ping() == (0, "Shop default: the API key is right.\n", "")

@@ -1,4 +1,4 @@
-"""komfortkasse_prune forgets what is finished, and nothing else."""
+"""komfortkasse_prune deletes what is finished, and nothing else."""
 
 from datetime import timedelta
 from io import StringIO

@@ -329,7 +329,7 @@ class TestAliveInTheShop:
         assert first == f"Alive in the shop: {', '.join(numbers[:10])} and 2 more"
 
     def test_is_looked_up_in_parts(self, terminal, capsys, monkeypatch):
-        """No database takes any number of parameters."""
+        """Databases limit the number of parameters."""
         monkeypatch.setattr(komfortkasse_remove, "LOOKED_UP", 5)
         numbers = [str(number) for number in range(1000, 1013)]
         terminal("no\n")

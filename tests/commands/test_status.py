@@ -329,7 +329,7 @@ class TestCannotTell:
 
         monkeypatch.setattr(komfortkasse_status, "read_status", fail)
 
-        with pytest.raises(CommandError, match="cannot be told: no such table") as caught:
+        with pytest.raises(CommandError, match="cannot be read: no such table") as caught:
             call_command("komfortkasse_status", *arguments)
 
         assert caught.value.returncode == 2

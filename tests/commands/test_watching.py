@@ -1,4 +1,4 @@
-"""What is told while a command runs on and on."""
+"""What a command reports while it runs for a long time."""
 
 import logging
 import re

@@ -55,7 +55,7 @@ def test_leads_to_pages_and_labels_that_exist(path):
 
 
 def test_leads_to_addresses_that_are_whole(path):
-    """Without the internet nobody can tell whether a page is there."""
+    """Without the internet a test cannot check that a page exists."""
     places = [each.get("refuri", "") for each in document(path).findall(nodes.reference)]
 
     for place in places:

@@ -81,7 +81,7 @@ def built(clone) -> Distributions:
 
 @pytest.fixture(scope="session")
 def built_elsewhere(clone) -> Distributions:
-    """Built from the same files, but by somebody else, later and beside what work leaves."""
+    """The same files built by another user, later, in a tree with other files left from work."""
     tree = clone()
     for directory in (tree, *(tree / name for name in ("example_project", "tests", "script"))):
         (directory / ".env").write_text(f"KOMFORTKASSE_API_KEY={SECRET}")

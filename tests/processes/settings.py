@@ -35,6 +35,6 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "handlers": {"stderr": {"class": "logging.StreamHandler"}},
-    # Not for ours, which is written all the same.
+    # Not for ours, which is still written.
     "loggers": {"django": {"handlers": ["stderr"]}},
 }

@@ -49,6 +49,6 @@ def test_outage_and_its_end(komfortkasse, push, environment):
     displaced = sorted(
         abs(index - left.index(number)) for index, number in enumerate(komfortkasse.numbers[:2000])
     )
-    # But for a few calls that a busy machine has held up.
+    # Except for a few calls that a busy machine has delayed.
     assert displaced[-10] < 128, "only what was claimed together may overtake each other"
     assert states() == {"removed": ROWS - len(tried), "pending": len(tried)}

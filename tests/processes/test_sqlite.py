@@ -1,4 +1,4 @@
-"""SQLite: the shop writes while workers write, and nobody hears "database is locked"."""
+"""SQLite: the shop writes while workers write, and nobody gets "database is locked"."""
 
 import pytest
 from django.db import connection

@@ -1,4 +1,4 @@
-"""``--watch`` survives everything short of SIGKILL, says so, and ends when asked."""
+"""``--watch`` survives everything but SIGKILL, says so, and ends when asked."""
 
 import contextlib
 import json

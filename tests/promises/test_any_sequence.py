@@ -67,7 +67,7 @@ class Killed(BaseException):
 
 
 class RolledBack(Exception):  # noqa: N818
-    """The shop thinks better of it."""
+    """The shop rolls back."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ weathers = st.builds(
 
 @dataclass
 class Brakes:
-    """What the calls of a push make of a shop's breaker."""
+    """How the calls of a push change a shop's breaker."""
 
     failures: int
     was_paused: bool
@@ -109,7 +109,7 @@ class Brakes:
 
     @classmethod
     def after(cls, before: ShopState, heard: list[tuple[str, str]], nows: list[datetime]):
-        """Nothing is called in a pause, and first of all what tells whether it is over."""
+        """No calls in a pause. After it, the first call finds out whether the trouble is over."""
         now = cls(before.failures, before.paused_until is not None)
         is_probe, in_a_row = now.was_paused, 0
         for number, mood in heard:
@@ -172,7 +172,7 @@ class Entry:
 
 
 class Listener(Komfortkasse):
-    """Answers as the weather is, and remembers what it answered."""
+    """Answers as the current outage says, and remembers what it answered."""
 
     def __init__(self, requests_mock: responses.RequestsMock) -> None:
         super().__init__(requests_mock)
@@ -540,7 +540,7 @@ def is_paused(shop: ShopState, now: datetime) -> bool:
 
 
 def meaning(mood: str, was: str) -> str:
-    """What an answer makes of a row. Asking again makes none worse that is unknown."""
+    """How an answer changes a row. Asking again never makes an unknown row worse."""
     state = FINAL.get(mood, was)
     return was if (was, state) == ("unknown", "failed") else state
 

@@ -203,7 +203,7 @@ class TestSave:
         assert recorded() == [("1001", "gone")]
 
     def test_of_what_only_the_database_knows(self):
-        """The instance does not: another process, or an expression."""
+        """The instance does not know: another process or an expression changed the row."""
         order = Order.objects.create(number="1001")
         stale = Order.objects.get()
         cancel(order)
@@ -438,7 +438,7 @@ class TestSending:
         assert komfortkasse.numbers == ["1001"]
 
     def test_in_spite_of_a_condition_that_the_database_cannot_decide(self, komfortkasse, configure):
-        """An order of which nobody can say that it is gone is alive."""
+        """An order counts as alive if nobody can say whether it is gone."""
         configure(ORDER_GONE=Q(replaces__lt=F("event")))
         Order.objects.create(number="1001")
         Order.objects.create(number="1001").delete()
@@ -465,7 +465,7 @@ class Objection(Exception):  # noqa: N818
 
 
 class Saving(RuleBasedStateMachine):
-    """Every way of saving, against a model of what must have been told."""
+    """Every way of saving, compared with a model of what must be recorded."""
 
     CONDITIONS: ClassVar = {
         "cancelled": lambda row: row["cancelled"],

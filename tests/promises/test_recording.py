@@ -52,7 +52,7 @@ class ObjectionError(Exception):
 
 @pytest.fixture
 def objection():
-    """Another receiver that objects to a deletion while it is switched on."""
+    """Another receiver that refuses a deletion while it is switched on."""
     switch = threading.Event()
 
     def objects(sender, **kwargs):
@@ -129,7 +129,7 @@ class TestDeletion:
         assert sorted(recorded()) == ["1001", "1002"]
 
     def test_reads_again_only_the_number_of_the_order_that_is_deleted(self):
-        """Django has just read the others, of which it needs everything."""
+        """Django has just read all the fields of the others."""
         order = Order.objects.create(number="1001")
         for number in ("1002", "1003", "1004"):
             Order.objects.create(number=number, replaces=order)
@@ -393,7 +393,7 @@ class TestFilter:
 
     @pytest.mark.parametrize(("fields", "reads"), [([], 1), (["pk"], 4)])
     def test_reads_an_order_again_only_where_something_is_missing(self, configure, fields, reads):
-        """Once for all that is missing, and not at all where nothing is."""
+        """Once for all that are missing, and not at all if none is."""
         configure(ORDER_FILTER=lambda order: order.payment == "prepayment" and not order.cancelled)
         Order.objects.bulk_create(Order(number=number) for number in ("1001", "1002", "1003"))
 
@@ -564,7 +564,7 @@ class TestOrigin:
     @pytest.mark.parametrize("stays", [True, False])
     @pytest.mark.django_db(transaction=True)
     def test_that_is_missing(self, komfortkasse, atomic, stays):
-        """Whoever hides an order means it, although its row is still there."""
+        """Hiding an order ends it, although its row is still there."""
         order = Order.objects.create(number="1001")
         order.number = "unsaved"
         survivor = Order.objects.create(number="1002")
@@ -683,7 +683,7 @@ class TestDatabases:
         assert recorded("other") == ["2001"]
 
     def test_a_deletion_inside_a_deletion_elsewhere(self):
-        """Each is recorded in its own database, whichever was told of last."""
+        """Each is recorded in its own database, in any order of the signals."""
         for using in ("default", "other"):
             for number in ("1001", "1002"):
                 Order(number=f"{using} {number}").save(using=using)

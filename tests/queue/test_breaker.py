@@ -43,7 +43,7 @@ FAILURES = {
 
 @pytest.fixture(params=FAILURES)
 def failure(request, komfortkasse):
-    """Something that goes wrong with each call, whatever the order."""
+    """An error of each call, for any order."""
     komfortkasse.answer = FAILURES[request.param]
     return request.param
 
@@ -184,7 +184,7 @@ class TestPause:
             wait(201)
 
     def test_beside_an_answer_that_came_later(self, configure, monkeypatch):
-        """Retry-After holds, even where another call succeeded meanwhile."""
+        """Retry-After is kept to, even if another call succeeded meanwhile."""
         configure(CONCURRENCY=2)
         due("1001", "1002")
         are_both_sent = threading.Barrier(2, timeout=10)
@@ -206,7 +206,7 @@ class TestPause:
 
 
 class TestManyProcesses:
-    """Each of them knows of the others by the database alone."""
+    """They only know of each other through the database."""
 
     def test_single_deletions_make_a_handful_of_calls(self, komfortkasse, failure):
         for number in numbers(20):
@@ -224,7 +224,7 @@ class TestManyProcesses:
         assert 1 <= len(komfortkasse.requests) <= 3 + 4 + 1
 
     def test_failures_of_all_count_together(self, komfortkasse):
-        """None of them sees three failures of its own."""
+        """No process sees three failures itself."""
         komfortkasse.answer = error(503)
         for number in numbers(3):
             assert not ShopState.objects.exclude(paused_until=None)
@@ -393,7 +393,7 @@ class TestManyProcesses:
 
 class TestWebRequests:
     def test_three_wait_and_then_none(self, configure, monkeypatch):
-        """Beside a service that takes the connection and never answers."""
+        """With a service that accepts the connection and never answers."""
         configure(REQUEST_BUDGET=0.4)
         calls, waits = [], []
 

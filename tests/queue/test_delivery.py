@@ -343,7 +343,7 @@ def test_no_other_transaction_waits_for_komfortkasse(komfortkasse):
 
 @pytest.mark.django_db(transaction=True, databases=["default", "other"])
 def test_no_transaction_by_hand_waits_for_komfortkasse(komfortkasse):
-    """Where autocommit is off, every statement opens one."""
+    """If autocommit is off, every statement opens one."""
     connections["other"].set_autocommit(False)
     try:
         Customer.objects.using("other").create(name="Erika")

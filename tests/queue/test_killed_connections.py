@@ -1,6 +1,6 @@
-"""Promise 4: what Komfortkasse said is kept, whatever becomes of the connection to the database.
+"""Promise 4: what Komfortkasse said is kept, even if the connection to the database is lost.
 
-Connections are really killed, by a session beside them; so these tests need a database server.
+Another session really kills the connections, so these tests need a database server.
 """
 
 import json
@@ -170,7 +170,7 @@ def test_while_a_pause_is_written(komfortkasse, statement):
 
 
 def test_around_the_commit(paid, announced, monkeypatch):
-    """The rows are written, but nobody says so."""
+    """The rows are written, but the database's answer is lost."""
     due(*numbers(3))
     wrapper = type(connections["default"])
     commit, killed = wrapper._commit, []

@@ -264,7 +264,7 @@ def test_a_row_that_cannot_be_stored_at_all_holds_up_no_other(held, refuse, capl
 
 @pytest.mark.parametrize("name", ["reference_number", "amount_paid"])
 def test_a_constraint_of_the_shop_costs_no_part_of_an_answer(held, refuse, name):
-    """What Komfortkasse said is not dropped in silence."""
+    """An answer of Komfortkasse is not dropped without a word."""
     held[0].row.amount_paid = Decimal("10.00")
     refuse(name, error=IntegrityError("a CHECK of the shop's"))
 

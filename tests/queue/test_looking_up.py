@@ -72,7 +72,7 @@ def test_that_fails_for_some(komfortkasse, configure, caplog):
 
 
 def test_that_fails_for_all_leaves_the_shop_alone(komfortkasse, configure, monkeypatch):
-    """Not every row of a long queue has to pay for a broken filter."""
+    """If the filter is broken, the other rows of a long queue are not tried."""
     monkeypatch.setattr(pushing, "_CLAIMS_PER_CALL", 1)
     configure(ORDER_FILTER=lambda order: order.no_such_attribute, CONCURRENCY=4)
 
@@ -136,7 +136,7 @@ def test_that_has_to_end_asks_no_more_for_fewer_orders(komfortkasse, fail, monke
 
 
 def test_whose_time_runs_out_gives_the_orders_back(komfortkasse, fail, monkeypatch):
-    """They are not to blame for a budget that is spent."""
+    """A used-up budget is not their fault."""
     fail(ZeroDivisionError())
     monkeypatch.setattr(Backlog, "patience", lambda backlog: time.monotonic() - 1)
     looked_up = []
@@ -172,7 +172,7 @@ def test_is_never_left_out_for_what_is_sent(komfortkasse, configure, when):
 
 
 def test_that_takes_too_long_sends_nothing(komfortkasse, configure, monkeypatch, caplog):
-    """What was looked up would be sent when it is another worker's."""
+    """Otherwise rows would be sent that another worker has by then."""
     configure(DEADLINE=0.1)
     alive = orders.alive
 

@@ -119,6 +119,12 @@ class TestWhatIsToDo:
             ),
         ]
 
+    def test_money_without_a_currency_is_logged(self, remove, caplog):
+        remove(amountPaid=5, currency=None)
+
+        [record] = caplog.records
+        assert "but 5.00 had been paid" in record.getMessage()
+
 
 class TestSettling:
     def test_it_is_nothing_to_do_any_more(self, remove):

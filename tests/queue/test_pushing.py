@@ -543,7 +543,7 @@ class TestLease:
         assert announced == []
 
     def test_outlasts_the_last_call_it_covers(self, komfortkasse, configure, monkeypatch):
-        """A call begins only where the lease has more left than the call may take."""
+        """A call only begins if the lease lasts longer than the call may take."""
         configure(DEADLINE=7)
         due("1001")
         leased, begun = [], []
@@ -798,7 +798,7 @@ class TestWorker:
     def test_begins_no_call_that_would_soon_be_cut_off(
         self, configure, monkeypatch, budget, seconds, calls
     ):
-        """Not in the last second of the budget, nor in the last half of a short one."""
+        """Not in the last second of the budget, or in the last half of a short one."""
         configure(CONCURRENCY=1)
         due(*numbers(6))
         passed = 0.0

@@ -230,7 +230,7 @@ def load_tasks(monkeypatch):
 
 
 def test_task_is_defined_for_the_first_enabled_shop(settings, configure, load_tasks):
-    """A backend may need a class of tasks of its own, as those for Celery do."""
+    """A backend may need its own class of tasks, like those for Celery."""
     settings.TASKS = {
         "default": {"BACKEND": f"{FRAMEWORK}.backends.dummy.DummyBackend"},
         "celery": {"BACKEND": "tests.queue.test_tasks.CeleryLikeBackend", "QUEUES": ["shop"]},

@@ -1,10 +1,14 @@
 """The manual's recipes for a shop of one's own, as they are written there."""
 
 import re
+import shlex
+import socket
 
 import pytest
 
+from tests.recipes.project import ROOT
 from tests.support.manual import recipe
+from tests.support.running import starting, until
 
 THREE_ORDERS = 'for number in "123": Order.objects.create(number=number)'
 
@@ -171,7 +175,7 @@ class TestAnonymisation:
 
 
 class TestSaleor:
-    """Not the shop itself, which is not on PyPI: an Order model with the fields that count."""
+    """Not Saleor itself, which is not on PyPI: an Order model with the fields that matter."""
 
     MODELS = """
 import uuid
@@ -383,3 +387,41 @@ class TestStaging:
         project.sh("python manage.py komfortkasse_push")
 
         project.assert_removed("1", "2")
+
+
+def test_sandbox(project):
+    install, setting, *commands = recipe("A sandbox for your own shop", 0).lines
+    migrate, _createsuperuser, serve = (shlex.split(command)[1:] for command in commands)
+    settings = recipe("A sandbox for your own shop", 1)
+    assert setting == "export DEBUG=true"
+    assert (ROOT / install.split()[-1]).exists()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+    sandbox = {
+        "PATH": project.environment["PATH"],
+        "PYTHONPATH": str(ROOT),
+        "DEBUG": "true",
+        "SQLITE_PATH": str(project.path / "sandbox.sqlite3"),
+    }
+    project.replace_settings(recipe("Install", 1).code, settings.code)
+    # The project replaces API_URL.
+    project.environment["API_URL"] = settings.code.split('"API_URL": "')[1].split('"')[0]
+    project.environment["API_URL"] = project.environment["API_URL"].replace(serve[-1], port)
+
+    with starting(sandbox, project.path) as start:
+        assert start(*migrate).ended() == 0
+        start(*serve[:-1], "--noreload", port)
+        until(lambda: _answers(int(port)))
+
+        assert "is right" in project.sh("python manage.py komfortkasse_ping")
+        project.run(THREE_ORDERS, 'Order.objects.get(number="2").delete()')
+
+    assert project.mirror() == [("2", "unknown")]
+
+
+def _answers(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError:
+        return False
+    return True

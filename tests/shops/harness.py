@@ -166,7 +166,7 @@ def retry_now(komfortkasse: Komfortkasse) -> Callable[[], None]:
 
 @pytest.fixture
 def reconcile(komfortkasse: Komfortkasse) -> Callable[[], None]:
-    """Find what no signal told of, and send it."""
+    """Find orders that ended without a signal, and send their removals."""
 
     def reconcile() -> None:
         from django.core.management import call_command

@@ -24,7 +24,7 @@ from komfortkasse_django.queue.calls import IMPOSSIBLE, api_key_of
 
 _ADVICE = {
     AuthenticationFailed.code: gettext_lazy(
-        "Write as API_KEY the key that Komfortkasse shows for this shop."
+        "Set API_KEY to the key that Komfortkasse shows for this shop."
     ),
     ConnectionFailed.code: gettext_lazy(
         "Look at API_URL and at this server's network, proxy and certificates."
@@ -40,15 +40,15 @@ _ADVICE = {
     ),
     UnexpectedAnswer.code: gettext_lazy(
         'Write API_URL as "%(url)s". If it says that already, a proxy or a login page of the'
-        " network answers in place of Komfortkasse."
+        " network answers instead of Komfortkasse."
     ),
 }
 
 
 class Command(BaseCommand):
     help = (
-        "Ask Komfortkasse whether the API key is right, by asking for the removal of an order that"
-        " cannot exist. Exits with 1 when anything but the answer to that comes back."
+        "Test the API key: ask Komfortkasse to remove an order that cannot exist. Exits with 1"
+        " unless Komfortkasse answers that it has no such order."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""``manage.py komfortkasse_prune``: forget removals that were finished long ago."""
+"""``manage.py komfortkasse_prune``: delete removals that were finished long ago."""
 
 import time
 from argparse import ArgumentParser
@@ -83,7 +83,7 @@ class Command(MirrorCommand):
 
 
 def _prunable(rows: RemovedOrderQuerySet) -> Iterator[RemovedOrderQuerySet]:
-    """Yield those of ``rows`` that can be deleted, for one short transaction each."""
+    """Yield the rows that can be deleted, in parts for one short transaction each."""
     by_key = RemovedOrder.objects.using(rows.db).order_by("pk").values_list("pk", flat=True)
     done = 0
     started = time.monotonic()
@@ -92,7 +92,7 @@ def _prunable(rows: RemovedOrderQuerySet) -> Iterator[RemovedOrderQuerySet]:
         chunk = rows.filter(pk__gt=done, pk__lte=keys[-1])
         yield chunk.exclude(pk__in=_needed(chunk))
         done = keys[-1]
-        # Leave the database to others for as long, or SQLite's one writer would always be this.
+        # Wait for as long as that took. SQLite has only one writer: others need a turn, too.
         time.sleep(time.monotonic() - started)
         started = time.monotonic()
 

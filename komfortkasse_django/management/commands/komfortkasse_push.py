@@ -132,12 +132,8 @@ class Command(MirrorCommand):
 
         def push() -> _Round:
             waiting = Waiting()
-
-            def total() -> int:
-                count = _due(using, shop).count()
-                return min(count, limit or count)
-
-            with progress(total, verbosity=verbosity, label="") as advance:
+            due = _due(using, shop)[:limit]
+            with progress(due.count, verbosity=verbosity, label="") as advance:
 
                 def on_settled(rows: Sequence[RemovedOrder]) -> None:
                     waiting.add(row for row in rows if row.state == State.PENDING)
@@ -168,7 +164,8 @@ class Command(MirrorCommand):
         pauses = done.pauses()
         left = done.left(pauses)
         if verbosity > 0:
-            self.stdout.write(done.summary())
+            if done.result.total or not (pauses or left):
+                self.stdout.write(done.summary())
             for alias in pauses.keys() - left.keys():
                 self.stdout.write(capfirst(obstacle(alias, pauses)))
         told = [each.text for alias, each in left.items() if verbosity > 0 or alias not in pauses]

@@ -1,4 +1,4 @@
-"""``manage.py komfortkasse_reconcile``: find what no signal told of."""
+"""``manage.py komfortkasse_reconcile``: find orders that ended without a signal of Django."""
 
 from argparse import ArgumentParser
 
@@ -58,7 +58,7 @@ class Command(MirrorCommand):
         lines = _describe(shop, findings)
         if dry_run:
             lines.append(pgettext("komfortkasse", "Nothing was changed."))
-        # Before anything is recorded: whoever reads this may still stop it.
+        # Shown before anything is recorded, so that people can still stop the command.
         if dry_run or verbosity > 0:
             self.stdout.write("\n".join(lines))
         if not dry_run and not findings.is_all_done:

@@ -48,7 +48,7 @@ class Command(BaseCommand):
         except Exception as error:
             # Not exit code 1, which says that somebody has to look at removals.
             raise CommandError(
-                _("The state of the removals cannot be told: %(error)s")
+                _("The state of the removals cannot be read: %(error)s")
                 % {"error": missing_in(database) or error},
                 returncode=2,
             ) from error

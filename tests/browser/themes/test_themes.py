@@ -52,7 +52,7 @@ def scheme(request) -> dict[str, object]:
 
 
 def assert_readable(*locators) -> None:
-    """Words of the element are seen: its darkest and its lightest pixel differ enough."""
+    """The element's words can be read: its darkest and its lightest pixel differ enough."""
     for locator in locators:
         expect(locator).to_be_visible()
         picture = base64.b64encode(locator.screenshot(animations="disabled")).decode()

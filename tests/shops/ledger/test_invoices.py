@@ -65,7 +65,7 @@ def test_a_cancellation(issue, told):
 
 
 def test_a_cancellation_that_is_not_saved(issue, komfortkasse, mirror):
-    """The signal of django-ledger tells of it, and swallows what its receiver raises."""
+    """django-ledger sends a signal for it, and hides the errors of receivers."""
     called = []
 
     def receiver(instance, **kwargs):

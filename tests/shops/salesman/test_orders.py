@@ -255,7 +255,7 @@ def test_another_status(place, komfortkasse, mirror):
 
 
 def test_a_status_that_is_not_saved(place, komfortkasse, mirror):
-    """Salesman's own signal tells of it."""
+    """Salesman sends its own signal for it."""
     order = place()
     order.status = "CANCELLED"
     order.save(update_fields=["extra"])
@@ -286,7 +286,7 @@ def test_cancellations_that_no_signal_tells_of(place, told, mirror, reconcile):
 
 
 def test_the_number_is_given_again_after_the_removal(place, komfortkasse, mirror):
-    """Komfortkasse takes the new order for the removed one: a person has to know."""
+    """For Komfortkasse the new order is the removed one, so a person must be told."""
     order = place()
     order.delete()
     assert place().ref == order.ref

@@ -1,4 +1,4 @@
-"""A shop for each package that hides orders in place of deleting them, or mixes their types."""
+"""A shop for each package that hides orders instead of deleting them, or mixes their types."""
 
 import os
 

@@ -156,13 +156,13 @@ class Command(BaseCommand):
         ArchivedOrder.objects.get(number="1009").delete()
         self.tell("An archived order is deleted, through its proxy model.", "1009")
         Order.objects.get(number="1010").delete()
-        self.tell("Order 1010 is deleted; PayPal had paid it, so ORDER_FILTER declines it.", "1010")
+        self.tell("Order 1010 is deleted. PayPal had paid it, so ORDER_FILTER left it out.", "1010")
         Order.objects.get(number="1011").delete()
-        self.tell("Order 1011 is deleted, of which Komfortkasse never heard.", "1011")
+        self.tell("Order 1011 is deleted. Komfortkasse never knew it.", "1011")
         with suppress(NoDeletionAfterAllError), transaction.atomic():
             Order.objects.get(number="1012").delete()
             raise NoDeletionAfterAllError
-        self.tell("The deletion of order 1012 is rolled back: it stays, also there.", "1012")
+        self.tell("The deletion of order 1012 is rolled back, so it stays in both.", "1012")
 
     def survive_an_outage(self) -> None:
         Outage.objects.create(calls_left=2)
@@ -175,15 +175,15 @@ class Command(BaseCommand):
         self.wait_for("1019", RemovedOrder.State.SUPERSEDED)
         self.tell(
             "Meanwhile a new order got the number 1019, so that removal is superseded. Komfortkasse"
-            " is back, and komfortkasse_push --watch has tried again. It would wait for up to a"
-            " minute; so as not to, the demo has set next_attempt_at to now.",
+            " is back, and komfortkasse_push --watch has tried again. It would have waited for up"
+            " to a minute, so the demo has set next_attempt_at to now.",
             "1013",
             "1019",
         )
 
     def cancel_an_order(self) -> None:
         Order.objects.get(number="1014").cancel()
-        self.tell("Order 1014 is not deleted but cancelled, which ORDER_GONE names.", "1014")
+        self.tell("Order 1014 is cancelled, not deleted. ORDER_GONE covers that.", "1014")
 
     def leave_something_to_do(self) -> None:
         Order.objects.get(number="1017").delete()
@@ -201,8 +201,8 @@ class Command(BaseCommand):
             created_at=now - timedelta(hours=2), next_attempt_at=now + timedelta(minutes=40)
         )
         self.tell(
-            "Komfortkasse breaks down at order 1020 each time, so its removal is overdue. So that"
-            " you see that now, the demo has set the clock of this row back by two hours.",
+            "Komfortkasse always fails for order 1020, so after an hour its removal is overdue. To"
+            " show that now, the demo has set the times of this row back by two hours.",
             "1020",
         )
         Order.objects.get(number="1021").delete()
