@@ -124,7 +124,7 @@ def test_of_a_database_that_does_not_answer_the_tables_are_not_blamed(monkeypatc
     gone = mock.Mock(side_effect=OperationalError("server gone"))
     monkeypatch.setattr(connections["default"], "cursor", gone)
 
-    with pytest.raises(CommandError, match="told: server gone") as caught:
+    with pytest.raises(CommandError, match="read: server gone") as caught:
         call_command("komfortkasse_status")
 
     assert caught.value.returncode == 2
