@@ -61,8 +61,6 @@ _ROWS = {
     ),
 }
 
-_NO_PAUSE = timedelta(hours=2)  # no pause is half as long; this comes from a clock that was wrong
-
 
 class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
     """Removals by what is true of them, and what can be done with them."""
@@ -483,8 +481,7 @@ class ShopStateQuerySet(models.QuerySet["ShopState"]):
 
     def paused(self, now: datetime | None = None) -> Self:
         """Shops that are not called for now."""
-        now = now or timezone.now()
-        return self.filter(paused_until__gt=now, paused_until__lt=now + _NO_PAUSE)
+        return self.filter(paused_until__gt=now or timezone.now())
 
 
 class ShopState(models.Model):
@@ -522,8 +519,7 @@ class ShopState(models.Model):
 
     def is_paused(self) -> bool:
         """Whether the shop is not called for now."""
-        now = timezone.now()
-        return self.paused_until is not None and now < self.paused_until < now + _NO_PAUSE
+        return self.paused_until is not None and self.paused_until > timezone.now()
 
 
 def get_field(name: str) -> "models.Field[Any, Any]":
