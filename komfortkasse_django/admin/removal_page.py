@@ -126,9 +126,9 @@ class RemovalPage(_Base):
         obj: RemovedOrder | None = None,
     ) -> HttpResponse:
         context["title"] = capfirst(self.opts.verbose_name)
-        if obj is not None:
-            context |= _what_to_do(obj, may_act=self.has_remove_order_permission(request, obj))
-            context["order_links"] = order_links(obj, request, self.admin_site)
+        assert obj is not None  # noqa: S101 - nothing can be added
+        context |= _what_to_do(obj, may_act=self.has_remove_order_permission(request, obj))
+        context["order_links"] = order_links(obj, request, self.admin_site)
         return super().render_change_form(request, context, add, change, form_url, obj)
 
     # What can be done here
