@@ -200,7 +200,7 @@ def _what_to_do(row: RemovedOrder, *, may_act: bool) -> dict[str, object]:
         .filter(shop=row.shop, order_number=row.order_number)
     )
     same = list(removed.order_by("-finished_at", "-pk")[:_SAME_ORDER])
-    is_taken_over = row in same[1:] and not row.is_unsettled
+    is_taken_over = RemovedOrder.objects.using(using).filter(pk=row.pk).taken_over().exists()
     is_settled = row.settled_at is not None and not row.is_unsettled and not is_taken_over
     return {
         "steps": next_steps(row, read_pauses(using)),
