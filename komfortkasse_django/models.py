@@ -196,8 +196,12 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
         return RemovedOrder.objects.using(self.db).filter(pk__in=keys).update(settled_at=None)
 
     def settled(self) -> Self:
-        """Ticked off by a person, and not as a part of a later removal's case."""
-        return self.filter(~_is_taken_over(), settled_at__isnull=False, is_unsettled=None)
+        """Ticked off: by a person, or because a later removal took the case over."""
+        return self.filter(settled_at__isnull=False, is_unsettled=None)
+
+    def taken_over(self) -> Self:
+        """Ticked off because a later removal of the order took the case over."""
+        return self.settled().filter(_is_taken_over())
 
     def retriable(self) -> Self:
         """What can be tried again."""

@@ -121,7 +121,8 @@ def settle_removals(request: HttpRequest, selected: RemovedOrderQuerySet) -> Non
 
 def unsettle_removals(request: HttpRequest, selected: RemovedOrderQuerySet) -> None:
     """Take back that the selected rows were settled."""
-    rows = selected.settled()
+    taken_over = list(selected.taken_over().values_list("pk", flat=True))
+    rows = selected.settled().exclude(pk__in=taken_over)
     count = _log_and(
         request, rows, RemovedOrderQuerySet.unsettle, pgettext("komfortkasse", "Not settled")
     )

@@ -95,9 +95,9 @@ class ChangeList(main.ChangeList):
         """Set ``is_taken_over`` of the rows of the page. For all rows it would cost too much."""
         keys = [row.pk for row in self.result_list if row.settled_at]
         rows = RemovedOrder.objects.using(self.queryset.db).filter(pk__in=keys)
-        settled = set(rows.settled().values_list("pk", flat=True))
+        found = set(rows.taken_over().values_list("pk", flat=True))
         for row in self.result_list:
-            row.is_taken_over = bool(row.settled_at) and row.pk not in settled
+            row.is_taken_over = row.pk in found
 
 
 # The head

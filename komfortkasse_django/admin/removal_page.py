@@ -126,9 +126,9 @@ class RemovalPage(_Base):
         obj: RemovedOrder | None = None,
     ) -> HttpResponse:
         context["title"] = capfirst(self.opts.verbose_name)
-        if obj is not None:
-            context |= _what_to_do(obj, may_act=self.has_remove_order_permission(request, obj))
-            context["order_links"] = order_links(obj, request, self.admin_site)
+        assert obj is not None  # noqa: S101 - nothing can be added
+        context |= _what_to_do(obj, may_act=self.has_remove_order_permission(request, obj))
+        context["order_links"] = order_links(obj, request, self.admin_site)
         return super().render_change_form(request, context, add, change, form_url, obj)
 
     # What can be done here
@@ -200,7 +200,7 @@ def _what_to_do(row: RemovedOrder, *, may_act: bool) -> dict[str, object]:
         .filter(shop=row.shop, order_number=row.order_number)
     )
     same = list(removed.order_by("-finished_at", "-pk")[:_SAME_ORDER])
-    is_taken_over = row in same[1:] and not row.is_unsettled
+    is_taken_over = RemovedOrder.objects.using(using).filter(pk=row.pk).taken_over().exists()
     is_settled = row.settled_at is not None and not row.is_unsettled and not is_taken_over
     return {
         "steps": next_steps(row, read_pauses(using)),

@@ -167,11 +167,9 @@ def test_what_a_later_removal_has_taken_over(staff):
     """It is asked for the rows of a page only, each by its number."""
     RemovedOrder.objects.filter(amount_paid=1).update(settled_at=timezone.now())
 
-    *_others, length, page, taken_over = queries(staff, to_do="settled")
+    taken_over = queries(staff, to_do="settled")[-1]
 
-    assert length.startswith("SELECT COUNT(*)")
-    for each in (length, page, taken_over):
-        assert index("order_number") in plan(each)
+    assert index("order_number") in plan(taken_over)
 
 
 @pytest.mark.parametrize(

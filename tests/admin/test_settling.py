@@ -139,6 +139,18 @@ class TestOnThePage:
         assert "removed again later" not in page
         assert url("settle", earlier) in page
 
+    def test_what_a_later_answer_without_an_amount_did_not_take_over_stays_settled(
+        self, staff, make
+    ):
+        earlier = make(amount_paid=5, finished_at=ahead(hours=-1), settled_at=ahead())
+        make()
+
+        page = text(staff.get(url("change", earlier)))
+
+        assert "removed again later" not in page
+        assert "<strong>Settled</strong>" in page
+        assert url("unsettle", earlier) in page
+
     def test_who_settled_an_earlier_removal_is_named_at_the_later_one(self, staff, make):
         earlier = make(amount_paid=5, finished_at=ahead(hours=-1))
         staff.post(url("settle", earlier), {"note": "cash"})

@@ -128,34 +128,33 @@ def test_trying_several_again(visit):
     assert RemovedOrder.objects.failed().exists()
 
 
-def test_settling(visit):
+def test_settling(visit, scheme):
     remember()
-    page = visit(hire(), MIRROR)
+    page = visit(hire(), f"{MIRROR}?to_do=to_refund", **scheme)
     page.locator("#result_list").get_by_role("link", name="1002").click()
-    note = page.get_by_label("Note (optional):")
     button = page.get_by_role("button", name="Settled", exact=True)
-    expect(note).to_be_editable()
-    assert_readable(button)
+    assert_readable(button, page.get_by_role("region", name="What to do").locator("p").first)
+    page.get_by_label("Note").fill("bank transfer")
 
-    note.fill("sent on Monday")
     button.click()
 
-    expect(page.locator("body")).to_contain_text("sent on Monday")
-    assert RemovedOrder.objects.get(order_number="1002").settled_at
-    assert_readable(page.get_by_role("button", name="Not settled"))
+    expect(page.locator("body")).to_contain_text("Komfortkasse: 1 removal is settled.")
+    expect(page.locator("body")).to_contain_text("Erika: bank transfer")
+    expect(page.get_by_role("button", name="Not settled")).to_be_visible()
 
 
-def test_settling_several(visit):
+def test_settling_several(visit, scheme):
     remember()
-    page = visit(hire(), MIRROR)
+    page = visit(hire(), f"{MIRROR}?to_do=to_refund", **scheme)
     check(page, "1002", "1005")
 
     choose(page, "settle")
-    assert_readable(page.get_by_role("button", name="Settled", exact=True))
-    page.get_by_role("button", name="Settled", exact=True).click()
+    button = page.get_by_role("button", name="Settled")
+    page.get_by_label("Note").fill("bank transfer")
+    assert_readable(button, page.get_by_label("Note"), page.get_by_text("1005: refund"))
+    button.click()
 
-    page.wait_for_url(f"**{MIRROR}")
-    assert not RemovedOrder.objects.to_refund().exists()
+    expect(page.locator("body")).to_contain_text("Komfortkasse: 2 removals are settled.")
 
 
 def test_the_button_on_the_form_of_an_order(visit, scheme):
