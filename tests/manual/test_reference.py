@@ -284,6 +284,18 @@ def test_names_all_that_is_stored():
         assert found, field
 
 
+def test_says_of_costs_what_was_measured():
+    measured = written(ROOT / "benchmarks" / "README.rst")
+    date = re.search(r"Measured on (\S+)", measured)[0]
+    costs = ROOT / "docs" / "explanation" / "costs.rst"
+
+    # After a new measurement, copy the date and these figures from benchmarks/README.rst.
+    assert date in written(costs)
+    table = rows(costs, "What")
+    assert len(table) == 10
+    assert [row for row in table if not all(figure in measured for figure in row[1:])] == []
+
+
 @pytest.mark.parametrize("path", [README, GERMAN], ids=lambda path: path.name)
 def test_names_the_versions_that_are_declared(path):
     declared = (ROOT / "setup.cfg").read_text(encoding="utf-8")
