@@ -6,7 +6,7 @@ user is told what became of them. If the message fails, the removals stay record
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import MAXYEAR, MINYEAR, datetime
 from typing import cast
 
 from django.conf import settings
@@ -95,7 +95,9 @@ def seen_at(request: HttpRequest) -> datetime | None:
         found = datetime.fromisoformat(request.POST["seen_at"])
     except (KeyError, ValueError):
         return None
-    return found if timezone.is_aware(found) == settings.USE_TZ else None
+    # Other years cannot be taken to other time zones.
+    is_date = MINYEAR < found.year < MAXYEAR
+    return found if is_date and timezone.is_aware(found) == settings.USE_TZ else None
 
 
 def settle_removals(request: HttpRequest, selected: RemovedOrderQuerySet) -> None:
