@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Self
 from urllib.parse import unquote
 
-from komfortkasse_django.queue.calls import IMPOSSIBLE
+IMPOSSIBLE = "komfortkasse_django-ping-"
+"""As in ``queue.calls``. Not imported, because ``tests/package`` has no Django."""
 
 ORDER = {
     "number": "1001",
@@ -183,6 +184,9 @@ class Komfortkasse:
         self.numbers: list[str] = []
         self.on_connect: Callable[[], None] = lambda: None
         self.on_request: Callable[[str], bytes | None] = lambda number: None
+        self.on_question: Callable[[str], bytes] = lambda number: http_answer(
+            b'{"error": "Order not found"}', status="404 Not Found"
+        )
         self.on_answered: Callable[[str], None] = lambda number: None
 
     @property
@@ -194,9 +198,7 @@ class Komfortkasse:
         while head := connection.read_request():
             number = number_in(head)
             if number.startswith(IMPOSSIBLE):
-                connection.send(
-                    http_answer(b'{"error": "Order not found"}', status="404 Not Found")
-                )
+                connection.send(self.on_question(number))
                 continue
             self.numbers.append(number)
             answer = self.on_request(number) or http_answer(order_json(number=number))
