@@ -181,7 +181,7 @@ class TestWhatIsToBeSettled:
         assert told.count(".") == 2
 
     def test_of_what_was_settled_before_nothing(self, clerk, komfortkasse, make):
-        make(amount_paid=54, settled_at=ahead())
+        make(amount_paid=54, currency="EUR", settled_at=ahead())
 
         told = self.remove(clerk, komfortkasse, {"1001": self.PAID})
 
