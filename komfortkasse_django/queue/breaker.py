@@ -71,6 +71,11 @@ class Breaker:
         """Whether one call must first find out if the trouble is over."""
         return self.state.failures >= STOP_AFTER or self.state.paused_until is not None
 
+    @property
+    def asks_next(self) -> bool:
+        """Whether the next probe asks for an order that cannot exist. They take turns."""
+        return self.state.failures % 2 == 1
+
     def take_probe(self, seconds: float) -> bool:
         """Keep other processes from calling for ``seconds``, unless one of them was faster."""
         self._before_probe = self.state.paused_until

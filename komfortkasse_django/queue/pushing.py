@@ -185,9 +185,10 @@ class _Push:
 class _ShopPush:
     """One shop's part of a push: ``refill`` claims and sends, ``take`` takes the answers.
 
-    When the calls fail three times in a row, and after a pause, one call asks for an order that
-    cannot exist. If Komfortkasse answers that, it is well. Then the failures are the orders' own,
-    and the others are sent, first those that were never tried. If not, the breaker pauses the shop.
+    When the calls fail three times in a row, one call asks for an order that cannot exist. If
+    Komfortkasse answers that, it is well. Then the failures are the orders' own, and the others are
+    sent, first those that were never tried. If not, the breaker pauses the shop. After a pause one
+    call is made: in turn it sends an order and asks again, as either may fail for its own reason.
     """
 
     push: _Push
@@ -195,6 +196,8 @@ class _ShopPush:
     calls: Calls
     question: Call | None = None
     """The call for an order that cannot exist, while it is made."""
+    is_trial: bool = False
+    """Whether the order that is sent has to show that a pause is over."""
     trouble: BaseException | None = None
     """The last failure, until a call succeeds."""
     blames_orders: bool = False
@@ -251,7 +254,10 @@ class _ShopPush:
             return
         if self.breaker.take_probe(self.shop.deadline + LEASE_MARGIN):
             self.sending.connect(self.breaker.state.failures)
-            self._ask()
+            if self.breaker.asks_next:
+                self._ask()
+            else:
+                self._try_one()
         else:
             self._stop("it is paused: another process finds out whether that is over")
 
@@ -260,6 +266,14 @@ class _ShopPush:
         self.calls.resume()
         self.question = Call(self.calls, f"{IMPOSSIBLE}{uuid4()}", [], math.inf)
         self.calls.start(self.question)
+
+    def _try_one(self) -> None:
+        """Send one order, if possible one that was never tried."""
+        self.is_trial = True
+        leases = self.backlog.claim(1, new_first=True)
+        self.sending.send(leases, failures=self.breaker.state.failures)
+        if not self.calls.in_flight:
+            self.breaker.release_probe()  # the order is alive again: the next one
 
     def take(self, calls: Sequence[Call]) -> None:
         """Store what the answers mean, and count the shop's failures."""
@@ -270,6 +284,8 @@ class _ShopPush:
             self.settlement.store_answers(calls)
         finally:
             self._count(calls)
+        if self.is_trial and self.trouble is None:
+            self.breaker.release_probe()  # the call was not made
         if self.calls.is_halted and not (self.calls.in_flight or self.is_left):
             self._decide()
 
@@ -284,6 +300,7 @@ class _ShopPush:
             elif call.is_answered:
                 failures = 0
                 self.breaker.close()
+                self.is_trial = False
                 self.trouble = self.trouble if keeps_trouble else None
         if failures and self.trouble is not None and not self.blames_orders:
             self.breaker.count(failures, self.trouble)
@@ -298,7 +315,7 @@ class _ShopPush:
             # Too many. The next push goes on.
             self.breaker.count(self.calls.failures, self.trouble)
             self._pause(self.trouble, is_news=False)
-        elif stops_at_once(self.trouble) or not self.backlog.has_more:
+        elif stops_at_once(self.trouble) or self.is_trial or not self.backlog.has_more:
             self._pause(self.trouble)
         else:
             self._ask()

@@ -138,6 +138,13 @@ class TestOnThePage:
 
         assert "removed again later" not in page
         assert url("settle", earlier) in page
+        staff.post(url("settle", earlier))
+        page = text(staff.get(url("change", earlier)))
+        assert "removed again later" not in page
+        assert url("unsettle", earlier) in page
+        assert message(staff.post(url("unsettle", earlier)))[0] == "success"
+        earlier.refresh_from_db()
+        assert earlier.is_unsettled
 
     def test_what_a_later_answer_without_an_amount_did_not_take_over_stays_settled(
         self, staff, make
@@ -218,7 +225,13 @@ class TestOnTheList:
 
         assert unsettled() == ["B", "C"]
 
-    @pytest.mark.parametrize("seen_at", ["", "yesterday", "2026-01-01", "2026-01-01T00:00:00"])
+    @pytest.mark.parametrize(
+        "seen_at",
+        [
+            *("", "yesterday", "2026-01-01", "2026-01-01T00:00:00"),
+            *("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"),
+        ],
+    )
     def test_asks_again_if_it_is_not_said_what_was_seen(self, staff, make, seen_at):
         page = post(staff, "settle", make(amount_paid=20), seen_at=seen_at)
 

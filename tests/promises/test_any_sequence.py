@@ -115,7 +115,9 @@ class Brakes:
         for number, mood in heard:
             is_question = number.startswith(IMPOSSIBLE)
             assert not now.pauses
-            assert is_question == (is_probe or (now.failures >= 3 and not now.blames_orders))
+            # After a pause an order and a question take turns.
+            asks_after_failures = now.failures >= 3 and not now.blames_orders
+            assert is_question == (now.failures % 2 == 1 if is_probe else asks_after_failures)
             if mood in FINAL:
                 now.blames_orders = now.blames_orders or (is_question and not is_probe)
                 now.failures = in_a_row = 0
@@ -123,7 +125,7 @@ class Brakes:
                 in_a_row += 1
                 if is_question or not now.blames_orders:
                     now.failures += 1
-                if is_question or mood in {"wrong key", *PAUSES}:
+                if is_question or is_probe or mood in {"wrong key", *PAUSES}:
                     now.failures = max(now.failures, in_a_row)
                     now.pauses = (timedelta(seconds=15),)
                     if is_probe:

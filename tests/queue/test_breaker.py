@@ -81,6 +81,38 @@ class TestPause:
 
         assert [round(seconds) for seconds in pauses] == [15, 30, 60, 120, 240, 300, 300, 300]
 
+    @pytest.mark.parametrize("answer", [error(500), error(403), (200, {}, "<html>")])
+    def test_ends_also_where_only_the_question_fails(self, komfortkasse, wait, answer):
+        """A firewall may refuse a number that looks odd."""
+        komfortkasse.question = answer
+        komfortkasse.answer = error(503)
+        due(*numbers(10))
+        push()
+        komfortkasse.answer = None
+
+        pauses = 0
+        while state().paused_until:
+            pauses += 1
+            wait(pause() + 1)
+            make_due()
+            push()
+
+        assert pauses <= 2
+        assert states() == {"removed": 10}
+
+    def test_ends_with_a_question_where_orders_fail(self, komfortkasse, wait):
+        due(*numbers(10))
+        komfortkasse.answer = komfortkasse.question = error(503)
+        push()
+        komfortkasse.question = error(404)
+
+        for _ in range(2):
+            wait(pause() + 1)
+            push()
+
+        assert len(komfortkasse.questions) == 2 + 1, "it asks whether these are the orders' own"
+        assert not states()["removed"]
+
     def test_doubles_also_for_rows_that_were_all_tried_before(self, komfortkasse, failure, wait):
         due("1001", "1002", "1003")
         pauses = []

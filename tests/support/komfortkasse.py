@@ -32,6 +32,7 @@ class Komfortkasse:
         self.requests: list[PreparedRequest] = []
         self.answers: dict[str, Answer | Exception] = {}
         self.answer: Answer | Exception | None = None
+        self.question: Answer | Exception | None = None
         mock.add_callback(responses.POST, re.compile(re.escape(URL) + "/order/remove/"), self._call)
 
     def _call(self, request: PreparedRequest) -> Answer:
@@ -40,8 +41,8 @@ class Komfortkasse:
         (self.questions if is_question else self.numbers).append(number)
         self.requests.append(request)
         answer = self.answers.get(number, self.answer)
-        if is_question and answer is None:
-            return error(404)
+        if is_question:
+            answer = self.question or answer or error(404)
         if isinstance(answer, Exception):
             raise answer
         return answer or (200, {}, json.dumps(order_json(number)))
