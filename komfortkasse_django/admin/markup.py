@@ -11,18 +11,18 @@ from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.reports.wording import exact_time, from_now, money
 
 
-def badge(state: str) -> SafeString:
-    """The state as a word on its colour."""
-    return _badge(state, str(dict(RemovedOrder.State.choices).get(state, state)))
-
-
-def state_badge(row: RemovedOrder) -> SafeString:
-    """The state of a removal in one word, or that it is overdue."""
+def badge(row: RemovedOrder) -> SafeString:
+    """The state of a removal, or that it is overdue, as a word on its colour."""
     if row.is_overdue:
         return _badge("overdue", pgettext("komfortkasse", "overdue"))
+    return _badge(row.state, str(dict(RemovedOrder.State.choices).get(row.state, row.state)))
+
+
+def short_badge(row: RemovedOrder) -> SafeString:
+    """The same in one word, for the list."""
     if row.state == RemovedOrder.State.UNKNOWN:
         return _badge(row.state, pgettext("komfortkasse", "unknown"))
-    return badge(row.state)
+    return badge(row)
 
 
 def to_settle(row: RemovedOrder) -> SafeString:
@@ -44,7 +44,7 @@ def _badge(kind: str, text: str) -> SafeString:
 
 
 def isolated(text: str) -> SafeString:
-    """Text that may run in another direction than the page; its numbers stay where they are."""
+    """Text that may run in another direction than the page. Its numbers stay together."""
     return format_html("<bdi>{}</bdi>", text)
 
 
@@ -87,6 +87,5 @@ def describe_exactly(row: RemovedOrder) -> SafeString:
 
 
 def _describe(row: RemovedOrder, when: SafeString) -> SafeString:
-    state = state_badge(row) if row.is_overdue else badge(row.state)
     settled = pgettext("komfortkasse", "settled") if row.settled_at else ""
-    return format_html("{} {} {}", state, when, to_settle(row) or settled)
+    return format_html("{} {} {}", badge(row), when, to_settle(row) or settled)

@@ -86,7 +86,7 @@ class RemovalPage(_Base):
 
     @admin.display(description=pgettext_lazy("komfortkasse", "state"))
     def state_badge(self, row: RemovedOrder) -> SafeString:
-        return badge(row.state)
+        return badge(row)
 
     @admin.display(description=pgettext_lazy("komfortkasse", "outcome"))
     def outcome(self, row: RemovedOrder) -> str:

@@ -34,7 +34,7 @@ from komfortkasse_django.admin.changelist import (
 from komfortkasse_django.admin.export import csv_of
 from komfortkasse_django.admin.markup import (
     isolated,
-    state_badge,
+    short_badge,
     time_from_now,
     to_settle,
     two_lines,
@@ -56,7 +56,7 @@ class RemovedOrderAdmin(RemovalPage):
     """Read-only, but removals can be tried again and settled, and finished ones be deleted."""
 
     actions = ("settle", "unsettle", "try_again", "export", "delete_selected")
-    list_filter = (ToDoFilter, "state", ShopFilter)
+    list_filter = (ToDoFilter, ("settled_at", admin.DateFieldListFilter), "state", ShopFilter)
     search_fields = ("order_number", "reference_number")
     search_help_text = _("Search by order number or reference number.")
     ordering = ("-pk",)
@@ -119,7 +119,7 @@ class RemovedOrderAdmin(RemovalPage):
             more = pgettext("komfortkasse", "again %(when)s") % {
                 "when": from_now(row.next_attempt_at)
             }
-        return two_lines(state_badge(row), more)
+        return two_lines(short_badge(row), more)
 
     @admin.display(description=pgettext_lazy("komfortkasse", "to do"))
     def to_do(self, row: RemovedOrder) -> SafeString:

@@ -387,7 +387,7 @@ def _to_settle(row: RemovedOrder) -> Iterator[str]:
             " Komfortkasse again."
         ) % {"time": exact_time(row.alive_again_at)}
     if row.is_unsettled:
-        yield _("When that is done, or need not be done, press “Settled”.")
+        yield _("When that is done, or if there is nothing to do, press “Settled”.")
 
 
 def _next_attempt(
@@ -396,7 +396,7 @@ def _next_attempt(
     if row.state == State.UNKNOWN:
         yield _(
             "Komfortkasse did not know the order yet. It is asked again, because a shop may"
-            " tell Komfortkasse of an order later than it deletes it. That is no trouble."
+            " tell Komfortkasse of an order later than it deletes it. This is normal."
         )
     if reason := obstacle(row.shop, pauses):
         yield _("It is not sent at the moment: %(reason)s.") % {"reason": reason}
@@ -405,6 +405,11 @@ def _next_attempt(
     elif at > timezone.now():
         text = _("It will be tried again by itself %(when)s (%(time)s).")
         yield text % {"when": from_now(at), "time": exact_time(at)}
+        if row.is_overdue:
+            yield _(
+                "It was asked for more than an hour ago: please tell those who look after the"
+                " website."
+            )
     elif _is_long_due(row):
         yield _("It should have been sent long ago: please tell those who look after the website.")
     else:

@@ -1,6 +1,8 @@
 """The head of the mirror's list, and its filters."""
 
 import re
+from html import unescape
+from urllib.parse import parse_qsl
 
 import pytest
 from django.contrib.admin.views.main import ChangeList
@@ -92,6 +94,17 @@ class TestFilters:
 
         with pytest.raises(OperationalError, match="is gone"):
             staff.get(reverse(LIST), {"shop": "default"}, follow=True)
+
+    def test_find_what_was_settled_last_week(self, staff, make):
+        """With Django's own choices, as they are linked in the list."""
+        for number, days in (("today", 0), ("lately", 5), ("long ago", 50)):
+            make(order_number=number, amount_paid=5, settled_at=ahead(days=-days))
+        make(order_number="not yet", amount_paid=5)
+
+        page = staff.get(reverse(LIST)).content.decode()
+        (query,) = re.findall(r'href="\?([^"]*)">Past 7 days', page)
+
+        assert listed(staff, **dict(parse_qsl(unescape(query)))) == ["lately", "today"]
 
     def test_offer_all_there_is(self, staff):
         page = text(staff.get(reverse(LIST)))

@@ -105,6 +105,18 @@ class TestDetail:
         assert f"Refund 20.00{NBSP}EUR to the customer" in what_to_do(staff, row)
         assert "press “Settled”" in what_to_do(staff, row)
 
+    def test_of_one_that_fails_again_and_again(self, staff, make):
+        """The head of the list counts it as something to do, so its page says what."""
+        row = make(
+            state="pending",
+            error_code="service_unavailable",
+            created_at=ahead(hours=-2),
+            next_attempt_at=ahead(minutes=9),
+        )
+
+        assert sections(staff, row)["What Komfortkasse says"]["State"] == "overdue"
+        assert "please tell those who look after the website" in what_to_do(staff, row)
+
     def test_of_an_order_that_was_refunded(self, staff, make):
         row = make(amount_paid=20, payment_status="REFUNDED")
 
@@ -203,7 +215,7 @@ class TestDetail:
 
         to_do = what_to_do(staff, row)
         assert to_do.startswith("Komfortkasse did not know the order yet.")
-        assert "That is no trouble." in to_do
+        assert "This is normal." in to_do
         assert "It will be tried again by itself in 59 minutes (" in to_do
         assert "Finished at" not in sections(staff, row)["What Komfortkasse says"]
 
@@ -211,9 +223,7 @@ class TestDetail:
         configure(ENABLED=False)
         row = make(state="unknown", next_attempt_at=ahead(minutes=59))
 
-        assert "That is no trouble. It is not sent at the moment: the shop" in what_to_do(
-            staff, row
-        )
+        assert "This is normal. It is not sent at the moment: the shop" in what_to_do(staff, row)
 
     def test_of_one_that_cannot_be_sent(self, staff, make, configure):
         configure(ENABLED=False)
