@@ -374,12 +374,15 @@ class TestManyProcesses:
         assert len(komfortkasse.requests) == calls
         assert RemovedOrder.objects.filter(attempts=0).count() == untried
 
-    def test_a_probe_that_was_not_made_is_left_to_others(self, komfortkasse, wait):
+    @pytest.mark.parametrize("failures", [4, 5])
+    def test_a_probe_that_was_not_made_is_left_to_others(self, komfortkasse, wait, failures):
+        """Whether it is an order or the question."""
         due(*numbers(30))
         komfortkasse.answer = error(503)
         push()
         wait(16)
-        calls, failures = len(komfortkasse.requests), state().failures
+        ShopState.objects.update(failures=failures)
+        calls = len(komfortkasse.requests)
         asked = 0
         while len(komfortkasse.requests) == calls:
             answers = [*[False] * asked, True]
@@ -407,11 +410,13 @@ class TestManyProcesses:
         configure(API_URL=URL)
         assert push().states == {"removed": 3}
 
-    def test_rows_that_are_alive_again_do_not_probe(self, komfortkasse, wait):
+    @pytest.mark.parametrize("failures", [3, 4])
+    def test_rows_that_are_alive_again_do_not_probe(self, komfortkasse, wait, failures):
         due("1000", "1001", "1002")
         komfortkasse.answer = error(503)
         push()
-        due("alive", "1003")
+        ShopState.objects.update(failures=failures)
+        due("1003", "alive")
         Order.objects.create(number="alive")
         wait(16)
         komfortkasse.answer = None

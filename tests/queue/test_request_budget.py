@@ -65,8 +65,10 @@ def is_slow(connection: Connection) -> None:
     [("delete_at_once", 500), ("delete_one_by_one", 50)],
 )
 def test_is_all_that_a_request_spends(client, configure, serve, view, orders):
+    # Time for some answers, even on a busy machine, but not for all.
+    budget = 4 * BUDGET if serve is is_slow else BUDGET
     with Server(serve) as server:
-        configure(API_URL=server.url, REQUEST_BUDGET=BUDGET, DEADLINE=DEADLINE)
+        configure(API_URL=server.url, REQUEST_BUDGET=budget, DEADLINE=DEADLINE)
         Order.objects.bulk_create(Order(number=str(index)) for index in range(orders))
 
         started = time.monotonic()
@@ -75,7 +77,7 @@ def test_is_all_that_a_request_spends(client, configure, serve, view, orders):
 
     assert response.status_code == 200
     # The seconds are for recording on a machine that runs ten more things.
-    assert spent < BUDGET + 8 < DEADLINE
+    assert spent < budget + 8 < DEADLINE
     assert not Order.objects.exists()
     rows = RemovedOrder.objects.all()
     assert rows.count() == orders
