@@ -312,8 +312,9 @@ class _ShopPush:
         if self.trouble is None:
             self.calls.resume()
         elif self.blames_orders:
-            # Too many. The next push goes on.
-            self.breaker.count(self.calls.failures, self.trouble)
+            # Too many. The next push goes on, and asks first, as it does after an odd count.
+            failures = self.calls.failures
+            self.breaker.count(failures - 1 + failures % 2, self.trouble)
             self._pause(self.trouble, is_news=False)
         elif stops_at_once(self.trouble) or self.is_trial or not self.backlog.has_more:
             self._pause(self.trouble)

@@ -16,7 +16,7 @@ from komfortkasse_django.api.reading import read_order
 from komfortkasse_django.client import Client
 from komfortkasse_django.exceptions import AuthenticationFailed
 from komfortkasse_django.models import RemovedOrder, ShopState
-from komfortkasse_django.queue import breaker, pushing
+from komfortkasse_django.queue import breaker
 from komfortkasse_django.queue.breaker import Breaker
 from komfortkasse_django.queue.pushing import push
 from tests.shop.models import Order
@@ -285,37 +285,6 @@ class TestManyProcesses:
 
         assert state().failures == 3
         assert mine.needs_probe
-
-    def test_trouble_that_others_have_meanwhile(self, komfortkasse, configure, monkeypatch):
-        """It asks whether that is over, but not before its own calls are answered."""
-        monkeypatch.setattr(pushing, "_CLAIMS_PER_CALL", 2)
-        monkeypatch.setattr(pushing, "_LINGER", 0)
-        configure(CONCURRENCY=1)
-        due(*numbers(6))
-        komfortkasse.answers["1001"] = error(500)
-        send, in_flight = Client.remove_order, []
-
-        def remove_order(self, number, **kwargs):
-            if number == "1000":
-                others = Breaker("default", "default", lambda: time.monotonic() + 5)
-                others.count(3, requests.ConnectionError("refused"))
-                connection.close()
-            elif number == "1001":
-                time.sleep(0.3)
-            return send(self, number, **kwargs)
-
-        def ask(part):
-            in_flight.append(part.calls.in_flight)
-            ask_now(part)
-
-        ask_now = pushing._ShopPush._ask
-        monkeypatch.setattr(pushing._ShopPush, "_ask", ask)
-        monkeypatch.setattr(Client, "remove_order", remove_order)
-
-        assert push().states == {"removed": 5, "pending": 1}
-
-        assert in_flight == [0]
-        assert state().failures == 0
 
     def test_failures_of_another_one_cost_no_answer_of_this_one(self, configure, monkeypatch):
         configure(CONCURRENCY=2)
