@@ -135,7 +135,7 @@ def test_do_not_hide_what_concerns_all(komfortkasse, answer):
 
     assert ShopState.objects.get().is_paused()
     # How many were under way by then depends on the machine.
-    assert 5 <= good_ones_left() <= 35
+    assert 0 < good_ones_left() <= 35
 
 
 @pytest.mark.parametrize(
