@@ -93,11 +93,11 @@ class TestPause:
         pauses = 0
         while state().paused_until:
             pauses += 1
+            assert pauses <= 2
             wait(pause() + 1)
             make_due()
             push()
 
-        assert pauses <= 2
         assert states() == {"removed": 10}
 
     def test_ends_with_a_question_where_orders_fail(self, komfortkasse, wait):
