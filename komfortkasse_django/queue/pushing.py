@@ -262,7 +262,7 @@ class _ShopPush:
             self._stop("it is paused: another process finds out whether that is over")
 
     def _ask(self) -> None:
-        """Ask for an order that cannot exist: that fails only if others would as well."""
+        """Ask for an order that cannot exist: no order of the shop is to blame if that fails."""
         self.calls.resume()
         self.question = Call(self.calls, f"{IMPOSSIBLE}{uuid4()}", [], math.inf)
         self.calls.start(self.question)
