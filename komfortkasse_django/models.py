@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
 
 from django.db import connections, models
 from django.utils import timezone
@@ -13,8 +13,14 @@ from django.utils.translation import pgettext_lazy
 from komfortkasse_django.api.rules import MAX_NUMBER_LENGTH
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.backends.base.schema import BaseDatabaseSchemaEditor
     from django.db.backends.ddl_references import Statement
+    from django.utils.functional import _StrOrPromise, _StrPromise
+
+_QuerySet = TypeVar("_QuerySet", bound="models.QuerySet[Any]")
 
 ALL_UNKNOWN = 10
 """After how many unknown orders in a row the settings must be wrong."""
@@ -72,17 +78,9 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
         with ten thousand orders that takes longer than their deletion.
         """
         connection = connections[self.db]
-        quote = connection.ops.quote_name
         now = timezone.now()
         moment = get_field("created_at").get_db_prep_save(now, connection)
-        names = ("order_number", "shop", "requested_via", "created_at", "next_attempt_at")
-        sql = (
-            f"INSERT INTO {quote(RemovedOrder._meta.db_table)} ({', '.join(map(quote, names))})"  # noqa: S608
-            f" SELECT value, %s, %s, %s, %s FROM {_ROWS[connection.vendor]}"
-        )
-        returns_keys = connection.features.can_return_rows_from_bulk_insert
-        if returns_keys:
-            sql += f" RETURNING {quote('id')}"
+        sql = _insert_statement(connection)
         keys: list[int] = []
         with connection.cursor() as cursor:
             for start in range(0, len(numbers), _BATCH):
@@ -90,7 +88,7 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
                 # Not escaped as ASCII: PostgreSQL decodes such escapes only in some encodings.
                 array = json.dumps(batch, ensure_ascii=False)
                 cursor.execute(sql, [shop, str(requested_via), moment, moment, array])
-                if returns_keys:
+                if connection.features.can_return_rows_from_bulk_insert:
                     keys += [key for (key,) in cursor.fetchall()]
                 else:  # MySQL
                     newest = self.filter(shop=shop, created_at=now).order_by("-pk")
@@ -218,6 +216,18 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
         )
 
 
+def _insert_statement(connection: "BaseDatabaseWrapper") -> str:
+    quote = connection.ops.quote_name
+    names = ("order_number", "shop", "requested_via", "created_at", "next_attempt_at")
+    sql = (
+        f"INSERT INTO {quote(RemovedOrder._meta.db_table)} ({', '.join(map(quote, names))})"  # noqa: S608
+        f" SELECT value, %s, %s, %s, %s FROM {_ROWS[connection.vendor]}"
+    )
+    if connection.features.can_return_rows_from_bulk_insert:
+        sql += f" RETURNING {quote('id')}"
+    return sql
+
+
 def _is_taken_over() -> models.Q:
     """Whether a later removal of the same order has taken the case over."""
     finished_at, key = models.OuterRef("finished_at"), models.OuterRef("pk")
@@ -256,6 +266,32 @@ class SparseIndex(models.Index):
             condition=models.Q((f"{self.fields[0]}__isnull", False)),
         )
         return index.create_sql(model, schema_editor, using, **kwargs)
+
+
+def _manager_of(queryset: type[_QuerySet]) -> _QuerySet:
+    """Return a manager with the type of its queryset.
+
+    Otherwise pyright and the editors that use it do not know the queryset's methods, because they
+    have no plugin for Django.
+    """
+    return cast("_QuerySet", queryset.as_manager())
+
+
+def _text(label: "_StrPromise", max_length: int) -> "models.CharField[str, str]":
+    """A text that may be empty. The database fills it in, see ``RemovedOrder``."""
+    return models.CharField(label, max_length=max_length, blank=True, default="", db_default="")
+
+
+def _moment(
+    label: "_StrPromise",
+    help_text: "_StrOrPromise" = "",
+    **options: Any,  # noqa: ANN401
+) -> "models.DateTimeField[datetime | None, datetime | None]":
+    return models.DateTimeField(label, null=True, blank=True, help_text=help_text, **options)
+
+
+def _amount(label: "_StrPromise") -> "models.DecimalField[Decimal | None, Decimal | None]":
+    return models.DecimalField(label, max_digits=15, decimal_places=2, null=True, blank=True)
 
 
 class RemovedOrder(models.Model):
@@ -308,121 +344,52 @@ class RemovedOrder(models.Model):
         pgettext_lazy("komfortkasse", "requested via"), max_length=32, choices=RequestedVia.choices
     )
     # No choices: a status that the contract does not list is stored and shown unchanged.
-    payment_status = models.CharField(
-        pgettext_lazy("komfortkasse", "payment status"),
-        max_length=64,
-        blank=True,
-        default="",
-        db_default="",
-    )
-    reference_number = models.CharField(
-        pgettext_lazy("komfortkasse", "reference number"),
-        max_length=255,
-        blank=True,
-        default="",
-        db_default="",
-    )
-    amount = models.DecimalField(
-        pgettext_lazy("komfortkasse", "amount"),
-        max_digits=15,
-        decimal_places=2,
-        null=True,
-        blank=True,
-    )
-    amount_paid = models.DecimalField(
-        pgettext_lazy("komfortkasse", "amount paid"),
-        max_digits=15,
-        decimal_places=2,
-        null=True,
-        blank=True,
-    )
-    currency = models.CharField(
-        pgettext_lazy("komfortkasse", "currency"),
-        max_length=16,
-        blank=True,
-        default="",
-        db_default="",
-    )
-    collection_partner = models.CharField(
-        pgettext_lazy("komfortkasse", "collection agency"),
-        max_length=255,
-        blank=True,
-        default="",
-        db_default="",
-    )
-    collection_file = models.CharField(
-        pgettext_lazy("komfortkasse", "file number at the agency"),
-        max_length=255,
-        blank=True,
-        default="",
-        db_default="",
-    )
-    collection_status = models.CharField(
-        pgettext_lazy("komfortkasse", "status at the agency"),
-        max_length=255,
-        blank=True,
-        default="",
-        db_default="",
-    )
+    payment_status = _text(pgettext_lazy("komfortkasse", "payment status"), 64)
+    reference_number = _text(pgettext_lazy("komfortkasse", "reference number"), 255)
+    amount = _amount(pgettext_lazy("komfortkasse", "amount"))
+    amount_paid = _amount(pgettext_lazy("komfortkasse", "amount paid"))
+    currency = _text(pgettext_lazy("komfortkasse", "currency"), 16)
+    collection_partner = _text(pgettext_lazy("komfortkasse", "collection agency"), 255)
+    collection_file = _text(pgettext_lazy("komfortkasse", "file number at the agency"), 255)
+    collection_status = _text(pgettext_lazy("komfortkasse", "status at the agency"), 255)
     dunning_level = models.PositiveIntegerField(
         pgettext_lazy("komfortkasse", "reminders sent"), null=True, blank=True
     )
     attempts = models.PositiveIntegerField(
         pgettext_lazy("komfortkasse", "attempts"), default=0, db_default=0
     )
-    error_code = models.CharField(
-        pgettext_lazy("komfortkasse", "error code"),
-        max_length=64,
-        blank=True,
-        default="",
-        db_default="",
-    )
+    error_code = _text(pgettext_lazy("komfortkasse", "error code"), 64)
     last_error = models.TextField(
         pgettext_lazy("komfortkasse", "last error"), blank=True, default="", db_default=""
     )
     # The queue. One index serves new rows, retries and expired leases on every database.
-    next_attempt_at = models.DateTimeField(
+    next_attempt_at = _moment(
         pgettext_lazy("komfortkasse", "next attempt at"),
-        null=True,
-        blank=True,
+        _("When to act next; empty when nothing is left to do."),
         default=timezone.now,
-        help_text=_("When to act next; empty when nothing is left to do."),
     )
     created_at = models.DateTimeField(
         pgettext_lazy("komfortkasse", "requested at"), default=timezone.now
     )
-    finished_at = models.DateTimeField(
-        pgettext_lazy("komfortkasse", "finished at"), null=True, blank=True
-    )
-    alive_again_at = models.DateTimeField(
+    finished_at = _moment(pgettext_lazy("komfortkasse", "finished at"))
+    alive_again_at = _moment(
         pgettext_lazy("komfortkasse", "alive again at"),
-        null=True,
-        blank=True,
-        help_text=_("Since when the shop is known to have a living order with this number."),
+        _("Since when the shop is known to have a living order with this number."),
     )
-    settled_at = models.DateTimeField(
+    settled_at = _moment(
         pgettext_lazy("komfortkasse", "settled at"),
-        null=True,
-        blank=True,
-        help_text=_("When a person ticked off what was left to do."),
+        _("When a person ticked off what was left to do."),
     )
     # The database computes it, so that one small index finds the few rows where a person has to do
     # something. NULL and not False, because the index leaves out NULL.
     is_unsettled = models.GeneratedField(
-        expression=models.Case(
-            models.When(_UNSETTLED, then=models.Value(True)),  # noqa: FBT003
-            default=None,
-        ),
+        expression=models.Case(models.When(_UNSETTLED, then=True), default=None),
         output_field=models.BooleanField(null=True),
         db_persist=True,
         verbose_name=pgettext_lazy("komfortkasse", "to be settled"),
     )
 
-    # A manager with the type of its queryset. Without the cast, pyright and editors that use it do
-    # not know the queryset's methods: they have no plugin for Django.
-    objects: ClassVar[RemovedOrderQuerySet] = cast(
-        "RemovedOrderQuerySet", RemovedOrderQuerySet.as_manager()
-    )
+    objects: ClassVar[RemovedOrderQuerySet] = _manager_of(RemovedOrderQuerySet)
 
     class Meta:
         verbose_name = pgettext_lazy("komfortkasse", "removed order")
@@ -476,8 +443,7 @@ class RemovedOrder(models.Model):
     @property
     def is_finished(self) -> bool:
         """Whether nothing is left to do, as for ``RemovedOrder.objects.finished()``."""
-        is_sent = self.state in self.FINISHED and self.next_attempt_at is None
-        return is_sent and not self.is_unsettled
+        return self.state in self.FINISHED and not (self.next_attempt_at or self.is_unsettled)
 
 
 class ShopStateQuerySet(models.QuerySet["ShopState"]):
@@ -512,7 +478,7 @@ class ShopState(models.Model):
         pgettext_lazy("komfortkasse", "last error"), blank=True, default=""
     )
 
-    objects: ClassVar[ShopStateQuerySet] = cast("ShopStateQuerySet", ShopStateQuerySet.as_manager())
+    objects: ClassVar[ShopStateQuerySet] = _manager_of(ShopStateQuerySet)
 
     class Meta:
         verbose_name = pgettext_lazy("komfortkasse", "state of a shop")

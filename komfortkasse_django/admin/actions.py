@@ -136,6 +136,19 @@ def unsettle_removals(request: HttpRequest, selected: RemovedOrderQuerySet) -> N
     _say(request, text, count)
 
 
+def finished_only(request: HttpRequest, selected: RemovedOrderQuerySet) -> RemovedOrderQuerySet:
+    """Return the selected rows that may be deleted, and tell how many are left out."""
+    unfinished = selected.unfinished().count()
+    if unfinished:
+        text = ngettext(
+            "%(count)d removal is left out, because it is not finished or not settled.",
+            "%(count)d removals are left out, because they are not finished or not settled.",
+            unfinished,
+        )
+        messages.warning(request, text % {"count": unfinished})
+    return selected.finished()
+
+
 def _log_and(
     request: HttpRequest,
     rows: RemovedOrderQuerySet,

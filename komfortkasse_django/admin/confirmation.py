@@ -9,8 +9,11 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
+import django
 from django.db.models import Model
+from django.http import HttpRequest
 from django.utils.functional import Promise
 from django.utils.translation import gettext, ngettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
@@ -23,6 +26,9 @@ from komfortkasse_django.orders import distinct, number_of
 from komfortkasse_django.removals import Entry
 from komfortkasse_django.reports.wording import to_settle_in_words
 
+if TYPE_CHECKING:
+    from django.contrib import admin
+
 State = RemovedOrder.State
 
 NO_NUMBER = pgettext_lazy("komfortkasse", "no order number")
@@ -33,6 +39,18 @@ NOT_ALLOWED = _("you may not see it")
 _NAMED = 100  # orders that the page names: as many as a page of the admin's list
 _NAMED_LEFT_OUT = 20
 _AT_ONCE = 500  # order numbers in one query
+
+
+def page_context(
+    model_admin: "admin.ModelAdmin[Any]", request: HttpRequest, title: Promise
+) -> dict[str, object]:
+    """Return what each page needs that asks before something is done."""
+    return {
+        **model_admin.admin_site.each_context(request),
+        "title": title,
+        "opts": model_admin.opts,
+        "has_breadcrumb_list": django.VERSION >= (6, 1),
+    }
 
 
 def shops_of(model: type[Model]) -> list[Shop]:

@@ -1,17 +1,12 @@
 """The admin of the shop's own orders: removing them by hand, and what is known of their removal."""
 
-import logging
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import django
-from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin import helpers
 from django.contrib.admin.sites import AdminSite
 from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
-from django.db import router
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -19,27 +14,14 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext_lazy as _
 
 from komfortkasse_django.admin.actions import remove_orders
-from komfortkasse_django.admin.confirmation import (
-    describe,
-    examine,
-    known_removals,
-    name_of,
-    shops_of,
-)
-from komfortkasse_django.admin.markup import describe_exactly
-from komfortkasse_django.conf import Shop, concrete, shops
-from komfortkasse_django.database import mirror_database
-from komfortkasse_django.models import RemovedOrder
-from komfortkasse_django.orders import distinct, for_write, keys_of
+from komfortkasse_django.admin.confirmation import describe, examine, page_context, shops_of
+from komfortkasse_django.admin.links import note_on
+from komfortkasse_django.orders import for_write
 
 if TYPE_CHECKING:
     _Base = admin.ModelAdmin[Any]
 else:
     _Base = object
-
-logger = logging.getLogger("komfortkasse_django")
-
-_NAMED = 5  # orders with the same number that are linked
 
 
 class OrderAdminMixin(_Base):
@@ -145,23 +127,7 @@ class OrderAdminMixin(_Base):
         if self.has_remove_from_komfortkasse_permission(request, order):
             url = self._url("remove_from_komfortkasse", quote(order.pk))
             context["komfortkasse_url"] = url
-        mirror_admin = _mirror_admin(request, self.admin_site)
-        if (context or mirror_admin) and (its_shops := shops_of(self.model)):
-            # Read the order again: a form that is not valid may have changed this instance.
-            rows = for_write(self.get_queryset(request)).filter(pk=order.pk)
-            try:
-                removals = _removals_of(rows, its_shops)
-            except Exception:
-                # The form is the shop's own, so it must not fail because of this.
-                logger.exception("Order %s: its removals cannot be shown", order.pk)
-                return {**context, "komfortkasse_has_failed": True}
-            if removals:
-                context["komfortkasse_removals"] = [
-                    (row, describe_exactly(row), _url_of(row, mirror_admin, request))
-                    for row in removals
-                ]
-                context["komfortkasse_has_several_shops"] = len(its_shops) > 1
-        return context
+        return {**context, **note_on(order, self, request, may_remove=bool(context))}
 
     # Both
 
@@ -197,91 +163,13 @@ class OrderAdminMixin(_Base):
             request,
             "komfortkasse_django/confirm_removal.html",
             {
-                **self.admin_site.each_context(request),
+                **page_context(self, request, _("Remove from Komfortkasse")),
                 **describe(
                     selection, its_shops, lambda order: self._url("change", quote(order.pk))
                 ),
-                "title": _("Remove from Komfortkasse"),
-                "opts": self.opts,
                 "has_changed": confirmed is not None,
                 "fingerprint": selection.fingerprint,
                 "again": again,
                 "cancel_url": cancel_url,
-                "has_breadcrumb_list": django.VERSION >= (6, 1),
             },
         )
-
-
-# From a removal to the order and back
-
-
-def order_links(
-    row: RemovedOrder, request: HttpRequest, admin_site: AdminSite
-) -> list[tuple[str, str]]:
-    """Names and URLs of the orders in the shop that have the number of ``row``.
-
-    Only orders that the user may see on this admin site. A number that is not in a field of the
-    Order model cannot be looked up.
-    """
-    shop = shops().get(row.shop)
-    if shop is None or shop.installed_model is None:
-        return []
-    try:
-        return _order_links(row, shop, request, admin_site)
-    except Exception:
-        logger.exception("Order %s: it cannot be looked up in the shop", row)
-        return []
-
-
-def _order_links(
-    row: RemovedOrder, shop: Shop, request: HttpRequest, admin_site: AdminSite
-) -> list[tuple[str, str]]:
-    models = filter(admin_site.is_registered, filter(shop.has_orders_of, apps.get_models()))
-    key = concrete(shop.model)._meta.pk.name
-    # The model itself comes first: its proxies and children only count if it shows no order.
-    for model in sorted(models, key=lambda model: model is not shop.model):
-        model_admin = admin_site.get_model_admin(model)
-        rows = for_write(model_admin.get_queryset(request))
-        # Not row._state.db, which may be a replica.
-        is_its_mirror = mirror_database(rows.db) == router.db_for_write(RemovedOrder, instance=row)
-        if not (is_its_mirror and model_admin.has_view_or_change_permission(request)):
-            continue
-        keys = keys_of(shop, row.order_number, using=rows.db)
-        links = [
-            (name_of(order), _admin_url(admin_site, order, model))
-            for order in distinct(rows.filter(**{f"{key}__in": keys})[:_NAMED])
-            if model_admin.has_view_or_change_permission(request, order)
-        ]
-        if links:
-            return links
-    return []
-
-
-def _removals_of(orders: QuerySet[Model], shops: Sequence[Shop]) -> list[RemovedOrder]:
-    selection = examine(orders, shops, using=orders.db, is_allowed=lambda order: True)
-    known = known_removals(selection.entries, using=orders.db)
-    return [row for rows in known.values() for row in rows]
-
-
-def _mirror_admin(
-    request: HttpRequest, admin_site: AdminSite
-) -> "admin.ModelAdmin[RemovedOrder] | None":
-    """Return the admin of the mirror on this site, if there is one that the user may see."""
-    if not admin_site.is_registered(RemovedOrder):
-        return None
-    mirror_admin = admin_site.get_model_admin(RemovedOrder)
-    return mirror_admin if mirror_admin.has_view_permission(request) else None
-
-
-def _url_of(
-    row: RemovedOrder, mirror_admin: "admin.ModelAdmin[RemovedOrder] | None", request: HttpRequest
-) -> str:
-    """Return the page of ``row``; empty if ``mirror_admin`` shows another database's mirror."""
-    if mirror_admin is None or for_write(mirror_admin.get_queryset(request)).db != row._state.db:
-        return ""
-    return _admin_url(mirror_admin.admin_site, row, RemovedOrder)
-
-
-def _admin_url(admin_site: AdminSite, thing: Model, model: type[Model]) -> str:
-    name = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
-    return reverse(name, args=[quote(thing.pk)], current_app=admin_site.name)

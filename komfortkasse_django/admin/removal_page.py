@@ -29,8 +29,8 @@ from komfortkasse_django.admin.actions import (
     settle_removals,
     unsettle_removals,
 )
+from komfortkasse_django.admin.links import order_links
 from komfortkasse_django.admin.markup import badge, exact_and_from_now, isolated
-from komfortkasse_django.admin.orders import order_links
 from komfortkasse_django.conf import shops
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
 from komfortkasse_django.reports.status import read_pauses

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import django
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin import helpers
 from django.contrib.admin.actions import delete_selected
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -14,10 +13,11 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext, pgettext, pgettext_lazy
+from django.utils.translation import pgettext, pgettext_lazy
 
 from komfortkasse_django.admin.actions import (
     MAX_NOTE_LENGTH,
+    finished_only,
     retry_removals,
     seen_at,
     settle_removals,
@@ -31,6 +31,7 @@ from komfortkasse_django.admin.changelist import (
     problems_of,
     to_do_of,
 )
+from komfortkasse_django.admin.confirmation import page_context
 from komfortkasse_django.admin.export import csv_of
 from komfortkasse_django.admin.markup import (
     isolated,
@@ -156,9 +157,9 @@ class RemovedOrderAdmin(RemovalPage):
         rows = queryset.unsettled()
         count = rows.count()
         context = {
-            **self.admin_site.each_context(request),
-            "title": pgettext_lazy("komfortkasse", "Settle the selected orders"),
-            "opts": self.opts,
+            **page_context(
+                self, request, pgettext_lazy("komfortkasse", "Settle the selected orders")
+            ),
             "media": self.media,
             "count": count,
             "named": [(row.order_number, to_settle(row)) for row in rows[:_NAMED]],
@@ -171,7 +172,6 @@ class RemovedOrderAdmin(RemovalPage):
             "seen_at": timezone.now().isoformat(),
             "max_note_length": MAX_NOTE_LENGTH,
             "cancel_url": request.get_full_path(),
-            "has_breadcrumb_list": django.VERSION >= (6, 1),
         }
         return TemplateResponse(request, "komfortkasse_django/settle.html", context)
 
@@ -196,13 +196,5 @@ class RemovedOrderAdmin(RemovalPage):
     def delete_selected(
         self, request: HttpRequest, queryset: RemovedOrderQuerySet
     ) -> HttpResponse | None:
-        unfinished = queryset.unfinished().count()
-        if unfinished:
-            text = ngettext(
-                "%(count)d removal is left out, because it is not finished or not settled.",
-                "%(count)d removals are left out, because they are not finished or not settled.",
-                unfinished,
-            )
-            self.message_user(request, text % {"count": unfinished}, messages.WARNING)
-        finished = queryset.finished()
+        finished = finished_only(request, queryset)
         return delete_selected(self, request, finished) if finished.exists() else None

@@ -270,7 +270,7 @@ class Migration(migrations.Migration):
                                     ),
                                     _connector="OR",
                                 ),
-                                then=models.Value(True),
+                                then=True,
                             ),
                             default=None,
                         ),

@@ -15,7 +15,6 @@ from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from uuid import uuid4
 
 from django.db import router
 from django.db.models import Min
@@ -26,9 +25,9 @@ from komfortkasse_django.database import patiently
 from komfortkasse_django.exceptions import AuthenticationFailed
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.queue.backlog import LEASE_MARGIN, Backlog
-from komfortkasse_django.queue.breaker import Breaker, is_failure, stops_at_once
-from komfortkasse_django.queue.calls import IMPOSSIBLE, Call, Calls, Limits
-from komfortkasse_django.queue.outcomes import text_of
+from komfortkasse_django.queue.breaker import Breaker
+from komfortkasse_django.queue.calls import Call, Calls, Limits
+from komfortkasse_django.queue.probing import Probing
 from komfortkasse_django.queue.sending import LeaveAlone, Sending
 from komfortkasse_django.queue.settlement import Settlement
 
@@ -38,7 +37,6 @@ State = RemovedOrder.State
 
 _CLAIMS_PER_CALL = 32  # rows claimed for each call in flight: claiming few costs more than calling
 _CLAIMS_BESIDE_BAD = 4  # the same where orders fail: the next new one must not wait behind many
-_MOST_BAD = 100  # failures in a row in one push, although Komfortkasse is well
 _LINGER = 0.01  # seconds that an answer waits for others, to be settled with them
 
 _pushing: ContextVar[bool] = ContextVar("pushing", default=False)
@@ -139,10 +137,15 @@ class _Push:
         try:
             return Calls(shop, self.limits, self.answers)
         except (TypeError, ValueError) as error:
-            self.result.stopped[shop.alias] = reason = f"its settings are wrong: {error}"
-            if self.is_news(shop.alias, reason):
-                logger.error("Shop %r: %s", shop.alias, reason)  # noqa: TRY400
+            self.leave(shop, f"its settings are wrong: {error}", logging.ERROR)
             return None
+
+    def leave(self, shop: Shop, reason: str, level: int) -> None:
+        """Note that the shop is left alone for the rest of this push."""
+        if level > logging.DEBUG and not self.is_news(shop.alias, reason):
+            level = logging.DEBUG
+        self.result.stopped.setdefault(shop.alias, reason)
+        logger.log(level, "Shop %r is left alone in this push: %s", shop.alias, reason)
 
     def _drain(self, parts: "Sequence[_ShopPush]") -> None:
         """Claim, send and settle, until nothing is due or the limits are reached."""
@@ -185,23 +188,12 @@ class _Push:
 class _ShopPush:
     """One shop's part of a push: ``refill`` claims and sends, ``take`` takes the answers.
 
-    When the calls fail three times in a row, one call asks for an order that cannot exist. If
-    Komfortkasse answers that, it is well. Then the failures are the orders' own, and the others are
-    sent, first those that were never tried. If not, the breaker pauses the shop. After a pause one
-    call is made: in turn it sends an order and asks again, as either may fail for its own reason.
+    ``probing`` says when calls may be made, and raises ``LeaveAlone`` where no more make sense.
     """
 
     push: _Push
     shop: Shop
     calls: Calls
-    question: Call | None = None
-    """The call for an order that cannot exist, while it is made."""
-    is_trial: bool = False
-    """Whether the order that is sent has to show that a pause is over."""
-    trouble: BaseException | None = None
-    """The last failure, until a call succeeds."""
-    blames_orders: bool = False
-    """Whether Komfortkasse was found to be well after such a failure."""
 
     def __post_init__(self) -> None:
         push, shop, using = self.push, self.shop, self.push.using
@@ -210,15 +202,17 @@ class _ShopPush:
         self.settlement = Settlement(shop, using, self.backlog, push.result.states, push.on_settled)
         self.breaker = Breaker(shop.alias, using, self.backlog.patience)
         self.sending = Sending(shop, using, self.calls, self.backlog, self.settlement)
+        self.probing = Probing(shop, self.calls, self.backlog, self.sending, self.breaker)
 
     def refill(self, share_of_limit: int) -> bool:
         """Claim rows before the threads run out of them. Return whether more can be done now."""
-        per_call = _CLAIMS_BESIDE_BAD if self.blames_orders else _CLAIMS_PER_CALL
+        blames_orders = self.probing.blames_orders
+        per_call = _CLAIMS_BESIDE_BAD if blames_orders else _CLAIMS_PER_CALL
         window = int(per_call * self.shop.concurrency)
         limits = self.push.limits
         if (
             self.is_left
-            or self.question
+            or self.probing.question
             or self.calls.is_halted
             or not self.backlog.has_more
             or self.calls.in_flight > window // 2
@@ -231,122 +225,37 @@ class _ShopPush:
             return False  # their answers may end the trouble that another process has
         try:
             if self.breaker.needs_probe:
-                self._probe()
+                self.probing.probe()
             else:
                 at_most = min(window - self.calls.in_flight, share_of_limit)
-                leases = self.backlog.claim(at_most, new_first=self.blames_orders)
+                leases = self.backlog.claim(at_most, new_first=blames_orders)
                 self.sending.send(leases, failures=self.breaker.state.failures)
         except AuthenticationFailed as error:
-            self.breaker.count(1, error)
-            self._pause(error)
+            self._leave(self.probing.fail(error))
         except LeaveAlone as error:
             self.breaker.release_probe()
-            self._stop(str(error), error.level)
+            self._leave(error)
         return True
 
-    def _probe(self) -> None:
-        """Find out whether the trouble is over, if there is anything to send."""
-        if self.breaker.state.is_paused():
-            self._stop(f"it is paused: {self.breaker.state.last_error}")
-            return
-        self.backlog.look()
-        if not self.backlog.has_more:
-            return
-        if self.breaker.take_probe(self.shop.deadline + LEASE_MARGIN):
-            self.sending.connect(self.breaker.state.failures)
-            if self.breaker.asks_next:
-                self._ask()
-            else:
-                self._try_one()
-        else:
-            self._stop("it is paused: another process finds out whether that is over")
-
-    def _ask(self) -> None:
-        """Ask for an order that cannot exist: no order of the shop is to blame if that fails."""
-        self.calls.resume()
-        self.question = Call(self.calls, f"{IMPOSSIBLE}{uuid4()}", [], math.inf)
-        self.calls.start(self.question)
-
-    def _try_one(self) -> None:
-        """Send one order, if possible one that was never tried."""
-        self.is_trial = True
-        leases = self.backlog.claim(1, new_first=True)
-        self.sending.send(leases, failures=self.breaker.state.failures)
-        if not self.calls.in_flight:
-            self.breaker.release_probe()  # the order is alive again: the next one
-
     def take(self, calls: Sequence[Call]) -> None:
-        """Store what the answers mean, and count the shop's failures."""
-        if self.question:
-            self._judge(self.question)
-            return
+        """Store what the answers mean, and see whether to go on."""
+        try:
+            if self.probing.question:
+                self.probing.judge(self.probing.question)
+            else:
+                self._store(calls)
+        except LeaveAlone as error:
+            self._leave(error)
+
+    def _store(self, calls: Sequence[Call]) -> None:
         try:
             self.settlement.store_answers(calls)
         finally:
-            self._count(calls)
-        if self.is_trial and self.trouble is None:
-            self.breaker.release_probe()  # the call was not made
+            self.probing.count(calls)
         if self.calls.is_halted and not (self.calls.in_flight or self.is_left):
-            self._decide()
+            self.probing.decide()
 
-    def _count(self, calls: Sequence[Call]) -> None:
-        """Count the failures in a row; an answer clears them."""
-        failures = 0
-        for call in calls:
-            keeps_trouble = self.trouble is not None and stops_at_once(self.trouble)
-            if is_failure(call.error):
-                failures += 1
-                self.trouble = self.trouble if keeps_trouble else call.error
-            elif call.is_answered:
-                failures = 0
-                self.breaker.close()
-                self.is_trial = False
-                self.trouble = self.trouble if keeps_trouble else None
-        if failures and self.trouble is not None and not self.blames_orders:
-            self.breaker.count(failures, self.trouble)
-            if self.breaker.needs_probe:  # those of other processes count, too
-                self.calls.halt()
-
-    def _decide(self) -> None:
-        """Go on, ask or pause, after the last answer of calls that were halted."""
-        if self.trouble is None:
-            self.calls.resume()
-        elif self.blames_orders:
-            # Too many. The next push goes on, and asks first, as it does after an odd count.
-            failures = self.calls.failures
-            self.breaker.count(failures - 1 + failures % 2, self.trouble)
-            self._pause(self.trouble, is_news=False)
-        elif stops_at_once(self.trouble) or self.is_trial or not self.backlog.has_more:
-            self._pause(self.trouble)
-        else:
-            self._ask()
-
-    def _judge(self, question: Call) -> None:
-        """See what the answer says of Komfortkasse."""
-        self.question = None
-        if question.is_answered:
-            self.breaker.close()
-            self.calls.resume()
-            if self.trouble is not None:
-                self.blames_orders = True
-                self.calls.stop_after = _MOST_BAD
-        elif isinstance(question.error, Exception):
-            self.breaker.count(1, question.error)
-            self._pause(question.error)
-        elif self.trouble is not None:
-            self._pause(self.trouble)
-        else:
-            self.breaker.release_probe()
-
-    def _pause(self, error: BaseException, *, is_news: bool = True) -> None:
-        self.breaker.pause(error, is_news=is_news)
-        self._stop(text_of(error))
-
-    def _stop(self, reason: str, level: int = logging.DEBUG) -> None:
-        """Leave the shop alone for the rest of this push."""
+    def _leave(self, error: LeaveAlone) -> None:
         self.calls.halt()
         self.is_left = True
-        if level > logging.DEBUG and not self.push.is_news(self.shop.alias, reason):
-            level = logging.DEBUG
-        self.push.result.stopped.setdefault(self.shop.alias, reason)
-        logger.log(level, "Shop %r is left alone in this run: %s", self.shop.alias, reason)
+        self.push.leave(self.shop, str(error), error.level)
