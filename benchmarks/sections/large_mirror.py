@@ -89,7 +89,8 @@ def _admin(size: int, *, quick: bool) -> dict[str, str]:
         "": {},
         ", those of the largest state": {"state": "removed"},
         ", those of a state of few": {"state": "failed"},
-        ", those with money received": {"received": "yes"},
+        ", those to be settled": {"to_do": "to_refund"},
+        ", the settled ones": {"to_do": "settled"},
         ", a search for a part of a number": {"q": "99999"},
         ", sorted by order number": {"o": "1"},
     }
