@@ -1,9 +1,9 @@
 """Whether Komfortkasse may be called for a shop: one breaker for all processes.
 
-It is kept in ``ShopState``. Closed: calls are made. After ``STOP_AFTER`` failures in a row it
-opens: the shop is paused, 15 s at first. When the pause is over, one process makes one call as a
-probe. If that succeeds, the breaker is closed; if not, the next pause takes twice as long, 5
-minutes at most. ``pushing`` says when only some orders are to blame.
+It is kept in ``ShopState``. Closed: calls are made. After ``STOP_AFTER`` failures in a row, unless
+``probing`` finds that only some orders are to blame, it opens: the shop is paused, 15 s at first.
+When the pause is over, one process makes one call as a probe. If Komfortkasse answers, the breaker
+is closed; if not, the next pause takes twice as long, 5 minutes at most.
 """
 
 import logging
@@ -29,7 +29,7 @@ from komfortkasse_django.queue.outcomes import LONGEST_RETRY, code_of, text_of
 logger = logging.getLogger("komfortkasse_django")
 
 STOP_AFTER = 3
-"""Failures in a row after which a shop is paused."""
+"""After so many failures in a row no more calls are started, and ``probing`` decides."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 15.0, 300.0  # seconds
 

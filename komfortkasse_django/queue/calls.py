@@ -76,12 +76,15 @@ class Calls:
     """Started calls come back on ``answers``, which all shops of a push share.
 
     After ``stop_after`` failures in a row, or an error after which no other call makes sense, the
-    calls that wait for a thread come back unsent, until ``resume``.
+    calls that wait for a thread come back unsent, until ``resume``. ``Probing`` raises
+    ``stop_after`` where only some orders are to blame.
     """
 
     def __init__(self, shop: Shop, limits: Limits, answers: "SimpleQueue[Call]") -> None:
         self.in_flight = 0
+        """Calls whose answers the push has not taken, also those that wait for a thread."""
         self.failures = 0
+        """In a row, as the threads see them. ``ShopState`` has those of all processes."""
         self.stop_after = STOP_AFTER
         self.is_halted = False
         self._shop = shop

@@ -20,10 +20,12 @@ _MOST_BAD = 100  # failures in a row in one push, although Komfortkasse is well
 class Probing:
     """Judges the calls of one shop in one push, and makes those that find out more.
 
-    When the calls fail three times in a row, one call asks for an order that cannot exist. If
-    Komfortkasse answers that, it is well. Then the failures are the orders' own, and the others are
-    sent, first those that were never tried. If not, the breaker pauses the shop. After a pause one
-    call is made: in turn it sends an order and asks again, as either may fail for its own reason.
+    After ``STOP_AFTER`` failures in a row, the *question* is asked: one call for an order that
+    cannot exist. If Komfortkasse answers it, Komfortkasse is well and the orders are to blame: the
+    others are sent, first those that were never tried. If not, the breaker pauses the shop.
+
+    After a pause, the *probe* is made, also one call. It is an order or the question, in turn,
+    because each of them may fail for a reason of its own.
 
     A method that finds that no more calls make sense in this push raises ``LeaveAlone``.
     """
@@ -34,13 +36,13 @@ class Probing:
     sending: Sending
     breaker: Breaker
     question: Call | None = None
-    """The call for an order that cannot exist, while it is made."""
+    """The call for an order that cannot exist, from its start to its answer."""
     is_trial: bool = False
-    """Whether the order that is sent has to show that a pause is over."""
+    """Whether the probe is an order: if it fails, the shop is paused without a question."""
     trouble: BaseException | None = None
-    """The last failure, until a call succeeds."""
+    """The last failure since Komfortkasse answered; one that ``stops_at_once`` is kept for good."""
     blames_orders: bool = False
-    """Whether Komfortkasse was found to be well after such a failure."""
+    """Whether the question was answered after failures. Then the breaker counts no more of them."""
 
     def probe(self) -> None:
         """Find out whether the trouble is over, if there is anything to send.
