@@ -35,15 +35,8 @@ def positive_seconds(text: str) -> float:
 def add_shop(parser: ArgumentParser) -> None:
     """Add ``--shop``."""
     parser.add_argument(
-        "--shop", metavar="ALIAS", type=_shop, help="only this alias of KOMFORTKASSE"
+        "--shop", metavar="ALIAS", choices=shops(), help="only this alias of KOMFORTKASSE"
     )
-
-
-def _shop(alias: str) -> str:
-    if alias not in shops():
-        known = ", ".join(shops()) or "none at all"
-        raise ArgumentTypeError(f"KOMFORTKASSE has no shop {alias!r}, but {known}")
-    return alias
 
 
 def add_database(parser: ArgumentParser) -> None:
@@ -51,13 +44,6 @@ def add_database(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--database",
         metavar="ALIAS",
-        type=_database,
+        choices=tuple(connections),
         help="the database that keeps the mirror; by default what the database routers say",
     )
-
-
-def _database(alias: str) -> str:
-    if alias not in connections:
-        known = ", ".join(connections)
-        raise ArgumentTypeError(f"DATABASES has no {alias!r}, but {known}")
-    return alias
