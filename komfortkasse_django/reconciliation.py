@@ -219,9 +219,10 @@ class _Walk:
         marked = self.rows.exclude(alive_again_at=None).values_list("pk", "order_number")
         keys = [key for key, number in marked.iterator() if self.living.get(number) != key]
         self.findings.not_alive = len(keys)
-        for start in range(0, 0 if self.dry_run else len(keys), _AT_ONCE):
-            some = self.rows.filter(pk__in=keys[start : start + _AT_ONCE])
-            some.update(alive_again_at=None)
+        if not self.dry_run:
+            for start in range(0, len(keys), _AT_ONCE):
+                some = self.rows.filter(pk__in=keys[start : start + _AT_ONCE])
+                some.update(alive_again_at=None)
 
 
 @contextmanager

@@ -72,6 +72,16 @@ def money(amount: Decimal, currency: str) -> str:
     return f"{number}\N{NO-BREAK SPACE}{currency}".rstrip("\N{NO-BREAK SPACE}")
 
 
+def named(numbers: Sequence[str], count: int) -> str:
+    """The first of ``count`` order numbers, and how many more there are."""
+    first = numbers[:_NAMED]
+    orders = ", ".join(first)
+    if count == len(first):
+        return orders
+    text = pgettext("komfortkasse", "%(orders)s and %(count)d more")
+    return text % {"orders": orders, "count": count - len(first)}
+
+
 def payment_statuses() -> "dict[str, _StrOrPromise]":
     """Komfortkasse's own words for the statuses that this version knows."""
     # Late: the admin is imported by every process, and reading answers takes 30 ms to import.
@@ -149,22 +159,19 @@ class Waiting:
     def in_words(self, pauses: Mapping[str, ShopState]) -> list[str]:
         """How many wait, why, and until when. ``pauses`` is as for ``obstacle``."""
         now = timezone.now()
-        by_reason: dict[tuple[str, bool], list[tuple[int, datetime]]] = defaultdict(list)
-        for (shop, error_code), group in self._groups.items():
+        by_reason: dict[tuple[str, bool], tuple[int, datetime]] = {}
+        for (shop, error_code), (count, first) in self._groups.items():
             reason = obstacle(shop, pauses)
-            was_tried = not reason and bool(error_code) and group[1] > now
+            was_tried = not reason and bool(error_code) and first > now
             if was_tried:
                 reason = str(reason_of(error_code).label)
-            by_reason[reason, was_tried].append(group)
-        parts = []
-        for (reason, was_tried), groups in by_reason.items():
-            counts, firsts = zip(*groups, strict=True)
-            count, first = sum(counts), min(firsts)
-            parts.append(
-                _waiting_text(count, reason, was_tried=was_tried)
-                % {"count": count, "when": from_now(first), "reason": reason}
-            )
-        return parts
+            others, earliest = by_reason.get((reason, was_tried), (0, first))
+            by_reason[reason, was_tried] = others + count, min(earliest, first)
+        return [
+            _waiting_text(count, reason, was_tried=was_tried)
+            % {"count": count, "when": from_now(first), "reason": reason}
+            for (reason, was_tried), (count, first) in by_reason.items()
+        ]
 
 
 def summarize(
@@ -231,15 +238,15 @@ def _waiting_text(count: int, reason: str, *, was_tried: bool) -> str:
 
 def to_settle_in_words(rows: Iterable[RemovedOrder]) -> list[str]:
     """What people have to settle about ``rows``: a sentence for refunds, and one for agencies."""
-    refunds: list[RemovedOrder] = []
+    refunds: list[str] = []
     amounts: dict[str, Decimal] = defaultdict(Decimal)
-    at_agency: list[RemovedOrder] = []
+    at_agency: list[str] = []
     for row in rows:
         if row.needs_refund:
-            refunds.append(row)
+            refunds.append(row.order_number)
             amounts[row.currency] += row.amount_paid or 0
         if row.needs_calling_off:
-            at_agency.append(row)
+            at_agency.append(row.order_number)
     sentences = []
     if refunds:
         text = ngettext(
@@ -248,24 +255,15 @@ def to_settle_in_words(rows: Iterable[RemovedOrder]) -> list[str]:
             len(refunds),
         )
         sums = ", ".join(money(amount, currency) for currency, amount in amounts.items())
-        sentences.append(text % {"amounts": sums, "orders": _named(refunds)})
+        sentences.append(text % {"amounts": sums, "orders": named(refunds, len(refunds))})
     if at_agency:
         text = ngettext(
             "A collection agency is at work: have it called off for order %(orders)s.",
             "A collection agency is at work: have it called off for the orders %(orders)s.",
             len(at_agency),
         )
-        sentences.append(text % {"orders": _named(at_agency)})
+        sentences.append(text % {"orders": named(at_agency, len(at_agency))})
     return sentences
-
-
-def _named(rows: Sequence[RemovedOrder]) -> str:
-    """Their order numbers, not more than five."""
-    numbers = ", ".join(row.order_number for row in rows[:_NAMED])
-    if len(rows) <= _NAMED:
-        return numbers
-    text = pgettext("komfortkasse", "%(orders)s and %(count)d more")
-    return text % {"orders": numbers, "count": len(rows) - _NAMED}
 
 
 # The whole mirror

@@ -13,7 +13,8 @@ from komfortkasse_django.management.arguments import add_database, add_shop
 from komfortkasse_django.management.base import MirrorCommand, missing_in
 from komfortkasse_django.management.progress import progress
 from komfortkasse_django.models import RemovedOrder
-from komfortkasse_django.reconciliation import Findings, NotReconcilableError, Numbers
+from komfortkasse_django.reconciliation import Findings, NotReconcilableError
+from komfortkasse_django.reports.wording import named
 
 
 class Command(MirrorCommand):
@@ -83,13 +84,8 @@ def _describe(shop: Shop, findings: Findings) -> list[str]:
     alive_again = _("Alive again, but removed at Komfortkasse: %(count)d (%(numbers)s)")
     for text, found in ((missing, findings.missing), (alive_again, findings.alive_again)):
         if found.count:
-            lines.append(text % {"count": found.count, "numbers": _name(found)})
+            lines.append(text % {"count": found.count, "numbers": named(found.first, found.count)})
     return lines
-
-
-def _name(numbers: Numbers) -> str:
-    is_all = numbers.count == len(numbers.first)
-    return ", ".join([*numbers.first, *([] if is_all else ["..."])])
 
 
 def _describe_problem(shop: Shop, error: Exception) -> str:

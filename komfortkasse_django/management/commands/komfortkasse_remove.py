@@ -18,13 +18,12 @@ from komfortkasse_django.management.numbers import STANDARD_INPUT, read_numbers
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.queue import pushing
 from komfortkasse_django.reports.status import read_pauses
-from komfortkasse_django.reports.wording import Waiting, summarize
+from komfortkasse_django.reports.wording import Waiting, named, summarize
 
 State = RemovedOrder.State
 
 LOOKED_UP = 1000
 """How many numbers are looked up by one query."""
-_NAMED = 10  # orders that are named; the others are counted
 
 
 class Command(MirrorCommand):
@@ -69,7 +68,8 @@ class Command(MirrorCommand):
         wanted = _wanted(numbers, from_file, theirs)
         alive = sorted(_in_shop(theirs, wanted))
         if alive:
-            self.stdout.write(_name(alive))
+            text = pgettext("komfortkasse", "Alive in the shop: %(orders)s")
+            self.stdout.write(text % {"orders": named(alive, len(alive))})
         if dry_run:
             text = npgettext(
                 "komfortkasse",
@@ -152,18 +152,6 @@ def _in_shop(shop: Shop, numbers: Sequence[str]) -> set[str]:
             _("Nothing was recorded. Which of the orders are alive in the shop is unknown: %s")
             % repr(error)
         ) from error
-
-
-def _name(alive: list[str]) -> str:
-    named, rest = ", ".join(alive[:_NAMED]), len(alive[_NAMED:])
-    if not rest:
-        return pgettext("komfortkasse", "Alive in the shop: %(orders)s") % {"orders": named}
-    return npgettext(
-        "komfortkasse",
-        "Alive in the shop: %(orders)s and %(count)d more",
-        "Alive in the shop: %(orders)s and %(count)d more",
-        rest,
-    ) % {"orders": named, "count": rest}
 
 
 def _ask() -> None:
