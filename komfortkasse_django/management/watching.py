@@ -31,16 +31,12 @@ class Stop:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Catch SIGTERM and SIGINT."""
-        numbers = (signal.SIGTERM, signal.SIGINT)
-        # Python only allows handlers in the main thread. Some tests run in another one.
-        before = (
-            {
-                number: signal.signal(number, lambda number, frame: self._signals.put(number))
-                for number in numbers
-            }
-            if current_thread() is main_thread()
-            else {}
-        )
+        # Python only allows handlers in the main thread.
+        numbers = (signal.SIGTERM, signal.SIGINT) if current_thread() is main_thread() else ()
+        before = {
+            number: signal.signal(number, lambda number, frame: self._signals.put(number))
+            for number in numbers
+        }
         try:
             yield
         finally:

@@ -135,7 +135,7 @@ def read_status(using: str, max_age: timedelta = OVERDUE_AFTER) -> Status:
     """
     now = timezone.now()
     rows = RemovedOrder.objects.using(using)
-    counts, finished = _counts(rows)
+    counts, last_removed_at = _counts(rows)
     due = rows.filter(next_attempt_at__lte=now).aggregate(
         count=Count("pk"), oldest=Min("next_attempt_at")
     )
@@ -145,7 +145,6 @@ def read_status(using: str, max_age: timedelta = OVERDUE_AFTER) -> Status:
     to_do = sum(states[State.FAILED] for states in counts.values())
     to_do += sum(each.count for each in overdue.values()) + cases["all"]
     shop_states = ShopState.objects.using(using).in_bulk()
-    removed_at = [times[State.REMOVED] for times in finished.values() if State.REMOVED in times]
     return Status(
         counts=counts,
         due=due["count"],
@@ -154,12 +153,13 @@ def read_status(using: str, max_age: timedelta = OVERDUE_AFTER) -> Status:
         asked_since=_asked_since(rows),
         overdue=overdue,
         all_unknown_since=_all_unknown_since(
-            rows, [alias for alias, times in finished.items() if State.UNKNOWN in times]
+            rows,
+            [alias for alias, states in counts.items() if states[State.UNKNOWN] >= ALL_UNKNOWN],
         ),
         refunds=refunds,
         at_agency=cases["at_agency"],
         alive_again=cases["alive_again"],
-        last_removed_at=max(removed_at, default=None),
+        last_removed_at=last_removed_at,
         failing={alias: state for alias, state in shop_states.items() if state.failures},
         pauses={
             alias: state
@@ -170,21 +170,19 @@ def read_status(using: str, max_age: timedelta = OVERDUE_AFTER) -> Status:
     )
 
 
-def _counts(
-    rows: RemovedOrderQuerySet,
-) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, datetime]]]:
-    """By alias and state, how many rows there are, and when the last finished one was finished."""
+def _counts(rows: RemovedOrderQuerySet) -> tuple[dict[str, dict[str, int]], datetime | None]:
+    """By alias and state, how many rows there are; and when the last one was removed."""
     counts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(State.values, 0))
     for alias in shops():
         counts[alias]  # also where nothing has been removed yet
-    finished: dict[str, dict[str, datetime]] = defaultdict(dict)
+    removed_at = []
     # In the order of an index, so that the table itself is not read.
     by_state = rows.order_by("state", "shop").values_list("state", "shop")
     for state, shop, count, finished_at in by_state.annotate(Count("pk"), Max("finished_at")):
         counts[shop][state] = count
-        if finished_at and state in RemovedOrder.FINISHED:
-            finished[shop][state] = finished_at
-    return dict(counts), dict(finished)
+        if state == State.REMOVED and finished_at:
+            removed_at.append(finished_at)
+    return dict(counts), max(removed_at, default=None)
 
 
 def _overdue(rows: RemovedOrderQuerySet, now: datetime, max_age: timedelta) -> dict[str, Overdue]:

@@ -12,7 +12,14 @@ from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.timesince import timesince, timeuntil
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext, npgettext, npgettext_lazy, pgettext
+from django.utils.translation import (
+    gettext_lazy,
+    ngettext,
+    ngettext_lazy,
+    npgettext,
+    npgettext_lazy,
+    pgettext,
+)
 
 from komfortkasse_django.models import DISAPPEARED, OVERDUE_AFTER, RemovedOrder, ShopState
 from komfortkasse_django.reports.reasons import obstacle, reason_of
@@ -35,6 +42,22 @@ _SPANS: dict[str, Any] = {
     "minute": npgettext_lazy("komfortkasse", "%(num)d minute", "%(num)d minutes", "num"),
 }
 
+_ENDS: dict[str, Any] = {
+    State.REMOVED: npgettext_lazy(
+        "komfortkasse", "%(count)d removed", "%(count)d removed", "count"
+    ),
+    State.UNKNOWN: ngettext_lazy(
+        "%(count)d unknown to Komfortkasse", "%(count)d unknown to Komfortkasse", "count"
+    ),
+    State.SUPERSEDED: ngettext_lazy(
+        "%(count)d not sent because its number is in use again",
+        "%(count)d not sent because their numbers are in use again",
+        "count",
+    ),
+    State.FAILED: ngettext_lazy(
+        "%(count)d refused by Komfortkasse", "%(count)d refused by Komfortkasse", "count"
+    ),
+}
 
 _NOTHING_IS_SENT = gettext_lazy("nothing seems to send removals")
 _IS_PUSH_RUNNING = gettext_lazy("Is komfortkasse_push running? It should be run every minute.")
@@ -138,7 +161,7 @@ def cases_in_words(status: Status) -> dict[str, str]:
 
 
 class Waiting:
-    """Rows that are still to be sent, counted by why. It keeps none of them, however many."""
+    """The pending ones among rows, counted by why. It keeps none of them, however many."""
 
     def __init__(self, rows: Iterable[RemovedOrder] = ()) -> None:
         self._groups: dict[tuple[str, str], tuple[int, datetime]] = {}
@@ -147,10 +170,11 @@ class Waiting:
     def add(self, rows: Iterable[RemovedOrder]) -> None:
         """Count these as well."""
         for row in rows:
-            group = row.shop, row.error_code
-            at = row.next_attempt_at or timezone.now()
-            count, first = self._groups.get(group, (0, at))
-            self._groups[group] = count + 1, min(first, at)
+            if row.state == State.PENDING:
+                group = row.shop, row.error_code
+                at = row.next_attempt_at or timezone.now()
+                count, first = self._groups.get(group, (0, at))
+                self._groups[group] = count + 1, min(first, at)
 
     def reasons(self) -> Collection[tuple[str, str]]:
         """Alias and error code of what was counted, each pair once."""
@@ -181,42 +205,15 @@ def summarize(
 ) -> str:
     """What became of removals, such as ``3 removed, 1 refused by Komfortkasse``.
 
-    ``states`` says how many are in which state. ``waiting`` has those that are still to be sent and
-    not in ``states``: of these it says why and when. ``pauses`` is as for ``obstacle``.
+    ``states`` says how many are in which state. ``waiting`` has the pending ones: of these it says
+    why and when. ``pauses`` is as for ``obstacle``.
     """
-    order = (*RemovedOrder.FINISHED, State.FAILED, State.PENDING)
-    parts = [_in_state(state, states[state]) for state in order if states.get(state)]
+    parts = [
+        str(text % {"count": states[state]}) for state, text in _ENDS.items() if states.get(state)
+    ]
     if waiting:
         parts += waiting.in_words(pauses)
     return ", ".join(parts) or pgettext("komfortkasse", "nothing to do")
-
-
-def _in_state(state: str, count: int) -> str:
-    match state:
-        case State.REMOVED:
-            text = npgettext("komfortkasse", "%(count)d removed", "%(count)d removed", count)
-        case State.UNKNOWN:
-            text = ngettext(
-                "%(count)d unknown to Komfortkasse", "%(count)d unknown to Komfortkasse", count
-            )
-        case State.SUPERSEDED:
-            text = ngettext(
-                "%(count)d not sent because its number is in use again",
-                "%(count)d not sent because their numbers are in use again",
-                count,
-            )
-        case State.FAILED:
-            text = ngettext(
-                "%(count)d refused by Komfortkasse", "%(count)d refused by Komfortkasse", count
-            )
-        case _:
-            text = npgettext(
-                "komfortkasse",
-                "%(count)d will be tried again",
-                "%(count)d will be tried again",
-                count,
-            )
-    return text % {"count": count}
 
 
 def _waiting_text(count: int, reason: str, *, was_tried: bool) -> str:
@@ -296,7 +293,7 @@ def _problem(problem: Problem, status: Status) -> str:
             )
             return text % {**count, "reason": _why_overdue(problem.shop, status)}
         case _:
-            return _in_state(State.FAILED, problem.count)
+            return str(_ENDS[State.FAILED] % count)
 
 
 def _why_overdue(alias: str, status: Status) -> str:

@@ -73,7 +73,7 @@ class TestSummarize:
         states = {"pending": 3, "failed": 1, "removed": 2, "unknown": 1}
 
         assert summarize(states) == (
-            "2 removed, 1 unknown to Komfortkasse, 1 refused by Komfortkasse, 3 will be tried again"
+            "2 removed, 1 unknown to Komfortkasse, 1 refused by Komfortkasse"
         )
 
     def test_numbers_in_use_are_counted(self):

@@ -55,8 +55,7 @@ class _Round:
 
     def summary(self) -> str:
         """What became of the removals."""
-        states = {**self.result.states, State.PENDING: 0}
-        return summarize(states, self.waiting)
+        return summarize(self.result.states, self.waiting)
 
     def has_news(self, news: News) -> bool:
         """Whether it did more than to fail as before."""
@@ -136,7 +135,7 @@ class Command(MirrorCommand):
             with progress(due.count, verbosity=verbosity, label="") as advance:
 
                 def on_settled(rows: Sequence[RemovedOrder]) -> None:
-                    waiting.add(row for row in rows if row.state == State.PENDING)
+                    waiting.add(rows)
                     advance(len(rows))
 
                 result = pushing.push(

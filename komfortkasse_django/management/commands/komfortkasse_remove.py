@@ -94,8 +94,8 @@ class Command(MirrorCommand):
         # Recording them has sent what REQUEST_BUDGET allows. Nobody waits for a page here.
         pushing.push(using=using, shop=shop.alias, ids=ids)
         mirror = RemovedOrder.objects.using(using).in_bulk(ids).values()
-        states = Counter(row.state for row in mirror if row.state != State.PENDING)
-        waiting = Waiting(row for row in mirror if row.state == State.PENDING)
+        states = Counter(row.state for row in mirror)
+        waiting = Waiting(mirror)
         self.stdout.write(summarize(states, waiting, read_pauses(using)))
         for row in mirror:
             if row.last_error:
