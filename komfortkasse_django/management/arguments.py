@@ -1,8 +1,8 @@
 """Arguments that several commands share, each refused with what to write instead."""
 
-import math
 import re
 from argparse import ArgumentParser, ArgumentTypeError
+from contextlib import suppress
 
 from django.db import connections
 
@@ -21,15 +21,12 @@ def positive_integer(text: str) -> int:
 
 def positive_seconds(text: str) -> float:
     """An argparse type: seconds, more than 0 and at most a day, which every clock can wait for."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds <= _DAY:
-        raise ArgumentTypeError(
-            f"{text!r} is not a number of seconds above 0 and at most {_DAY}, such as 60"
-        )
-    return seconds
+    with suppress(ValueError):
+        if 0 < (seconds := float(text)) <= _DAY:
+            return seconds
+    raise ArgumentTypeError(
+        f"{text!r} is not a number of seconds above 0 and at most {_DAY}, such as 60"
+    )
 
 
 def add_shop(parser: ArgumentParser) -> None:

@@ -52,9 +52,9 @@ class News:
 
     def is_new(self, about: str, what: str) -> bool:
         """Return whether this was not reported yet, and remember it as reported."""
-        count = len(self._told)
+        is_new = (about, what) not in self._told
         self._told.add((about, what))
-        return len(self._told) > count
+        return is_new
 
     def forget_all_but(self, about: Collection[str]) -> None:
         """Forget what was reported about other shops: if it comes again, it is new."""

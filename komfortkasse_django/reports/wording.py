@@ -59,6 +59,27 @@ _ENDS: dict[str, Any] = {
     ),
 }
 
+_CASES: dict[str, Any] = {
+    "to_refund": npgettext_lazy(
+        "komfortkasse",
+        "%(count)d refund (%(amounts)s)",
+        "%(count)d refunds (%(amounts)s)",
+        "count",
+    ),
+    "at_agency": npgettext_lazy(
+        "komfortkasse",
+        "%(count)d order at a collection agency",
+        "%(count)d orders at a collection agency",
+        "count",
+    ),
+    "alive_again": npgettext_lazy(
+        "komfortkasse",
+        "%(count)d order is alive again",
+        "%(count)d orders are alive again",
+        "count",
+    ),
+}
+
 _NOTHING_IS_SENT = gettext_lazy("nothing seems to send removals")
 _IS_PUSH_RUNNING = gettext_lazy("Is komfortkasse_push running? It should be run every minute.")
 
@@ -128,33 +149,17 @@ def cases_in_words(status: Status) -> dict[str, str]:
 
     By the method of ``RemovedOrder.objects`` that finds it.
     """
-    cases = {}
-    if count := sum(count for count, _amount in status.refunds.values()):
-        amounts = [money(amount, currency) for currency, (_n, amount) in status.refunds.items()]
-        text = npgettext(
-            "komfortkasse",
-            "%(count)d refund (%(amounts)s)",
-            "%(count)d refunds (%(amounts)s)",
-            count,
-        )
-        cases["to_refund"] = text % {"count": count, "amounts": ", ".join(amounts)}
-    if count := status.at_agency:
-        text = npgettext(
-            "komfortkasse",
-            "%(count)d order at a collection agency",
-            "%(count)d orders at a collection agency",
-            count,
-        )
-        cases["at_agency"] = text % {"count": count}
-    if count := status.alive_again:
-        text = npgettext(
-            "komfortkasse",
-            "%(count)d order is alive again",
-            "%(count)d orders are alive again",
-            count,
-        )
-        cases["alive_again"] = text % {"count": count}
-    return cases
+    counts = {
+        "to_refund": sum(count for count, _amount in status.refunds.values()),
+        "at_agency": status.at_agency,
+        "alive_again": status.alive_again,
+    }
+    sums = ", ".join(money(amount, currency) for currency, (_n, amount) in status.refunds.items())
+    return {
+        case: str(_CASES[case] % {"count": count, "amounts": sums})
+        for case, count in counts.items()
+        if count
+    }
 
 
 # Several removals

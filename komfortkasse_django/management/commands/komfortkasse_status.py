@@ -114,17 +114,13 @@ def _as_text(status: Status) -> str:
 
 def _headline(status: Status) -> str:
     """One line that a monitoring system can show."""
-    parts = []
-    if status.ok:
-        parts.append(pgettext("komfortkasse", "nothing is overdue"))
     waiting = status.in_state(State.PENDING)
-    parts.append(
-        npgettext("komfortkasse", "%(count)d waits", "%(count)d wait", waiting) % {"count": waiting}
-    )
-    parts.append(
+    parts = [
+        npgettext("komfortkasse", "%(count)d waits", "%(count)d wait", waiting)
+        % {"count": waiting},
         npgettext("komfortkasse", "%(count)d is due", "%(count)d are due", status.due)
-        % {"count": status.due}
-    )
+        % {"count": status.due},
+    ]
     if status.oldest_due_at:
         when = from_now(status.oldest_due_at)
         parts.append(pgettext("komfortkasse", "the oldest became due %(when)s") % {"when": when})
@@ -132,6 +128,7 @@ def _headline(status: Status) -> str:
         when = from_now(status.last_removed_at)
         parts.append(_("Komfortkasse last confirmed one %(when)s") % {"when": when})
     if status.ok:
+        parts.insert(0, pgettext("komfortkasse", "nothing is overdue"))
         return f"OK: {', '.join(parts)}"
     return f"PROBLEM: {_problem(status.problems[0], status)}; {', '.join(parts)}"
 
