@@ -86,14 +86,13 @@ def orders_at(shop: Shop, *, using: str) -> str:
     Raises ``NotReconcilableError`` if there are none: what is recorded would not be sent.
     """
     at = orders.database_of(shop, mirror_at=using)
-    names = {"orders": at, "mirror": mirror_database(at), "using": using}
-    if names["mirror"] != using:
+    if (mirror := mirror_database(at)) != using:
         raise NotReconcilableError(
             _(
                 'orders in database "%(orders)s" have their mirror in "%(mirror)s", not in'
                 ' "%(using)s"'
             )
-            % names
+            % {"orders": at, "mirror": mirror, "using": using}
         )
     return at
 

@@ -42,6 +42,7 @@ _SPANS: dict[str, Any] = {
     "minute": npgettext_lazy("komfortkasse", "%(num)d minute", "%(num)d minutes", "num"),
 }
 
+# What became of removals, by state.
 _ENDS: dict[str, Any] = {
     State.REMOVED: npgettext_lazy(
         "komfortkasse", "%(count)d removed", "%(count)d removed", "count"
@@ -59,6 +60,7 @@ _ENDS: dict[str, Any] = {
     ),
 }
 
+# What people have to settle, by the method of ``RemovedOrder.objects`` that finds it.
 _CASES: dict[str, Any] = {
     "to_refund": npgettext_lazy(
         "komfortkasse",
@@ -145,10 +147,7 @@ def telling_status(row: RemovedOrder) -> str:
 
 
 def cases_in_words(status: Status) -> dict[str, str]:
-    """What people have to settle, such as ``2 refunds (10.00 EUR)``.
-
-    By the method of ``RemovedOrder.objects`` that finds it.
-    """
+    """How much people have to settle, such as ``2 refunds (10.00 EUR)``, by case."""
     counts = {
         "to_refund": sum(count for count, _amount in status.refunds.values()),
         "at_agency": status.at_agency,
@@ -238,34 +237,32 @@ def _waiting_text(count: int, reason: str, *, was_tried: bool) -> str:
     return ngettext("%(count)d is still to be sent", "%(count)d are still to be sent", count)
 
 
-def to_settle_in_words(rows: Iterable[RemovedOrder]) -> list[str]:
+def to_settle_in_words(rows: Sequence[RemovedOrder]) -> list[str]:
     """What people have to settle about ``rows``: a sentence for refunds, and one for agencies."""
-    refunds: list[str] = []
-    amounts: dict[str, Decimal] = defaultdict(Decimal)
-    at_agency: list[str] = []
-    for row in rows:
-        if row.needs_refund:
-            refunds.append(row.order_number)
-            amounts[row.currency] += row.amount_paid or 0
-        if row.needs_calling_off:
-            at_agency.append(row.order_number)
     sentences = []
-    if refunds:
+    if refunds := [row for row in rows if row.needs_refund]:
+        amounts: dict[str, Decimal] = defaultdict(Decimal)
+        for row in refunds:
+            amounts[row.currency] += row.amount_paid or 0
         text = ngettext(
             "Money had arrived: refund %(amounts)s for order %(orders)s.",
             "Money had arrived: refund %(amounts)s for the orders %(orders)s.",
             len(refunds),
         )
         sums = ", ".join(money(amount, currency) for currency, amount in amounts.items())
-        sentences.append(text % {"amounts": sums, "orders": named(refunds, len(refunds))})
-    if at_agency:
+        sentences.append(text % {"amounts": sums, "orders": _named(refunds)})
+    if at_agency := [row for row in rows if row.needs_calling_off]:
         text = ngettext(
             "A collection agency is at work: have it called off for order %(orders)s.",
             "A collection agency is at work: have it called off for the orders %(orders)s.",
             len(at_agency),
         )
-        sentences.append(text % {"orders": named(at_agency, len(at_agency))})
+        sentences.append(text % {"orders": _named(at_agency)})
     return sentences
+
+
+def _named(rows: Sequence[RemovedOrder]) -> str:
+    return named([row.order_number for row in rows], len(rows))
 
 
 # The whole mirror
