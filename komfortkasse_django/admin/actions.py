@@ -39,54 +39,42 @@ def remove_orders(request: HttpRequest, selection: Selection) -> None:
     """Have the selected orders removed, and tell what became of them."""
     started = timezone.now()
     entries = list(dict.fromkeys(selection.entries))
+    using = selection.using
 
-    def record() -> None:
-        removals.record(
-            entries, requested_via=RemovedOrder.RequestedVia.ADMIN, using=selection.using
-        )
+    def tell() -> None:
+        known = known_removals(entries, using=using).values()
+        rows = [its_rows[-1] for its_rows in known if its_rows[-1].created_at >= started]
+        _tell(request, rows, missing=len(entries) - len(rows), using=mirror_database(using))
 
-    def read() -> list[RemovedOrder]:
-        known = known_removals(entries, using=selection.using).values()
-        return [rows[-1] for rows in known if rows[-1].created_at >= started]
-
-    _carry_out(
-        request,
-        record,
-        read,
-        expected=len(entries),
-        logged=[order for order, _entries in selection.orders],
-        message=_("Asked Komfortkasse to remove it."),
-        using=selection.using,
-    )
+    with transaction.atomic(using):
+        removals.record(entries, requested_via=RemovedOrder.RequestedVia.ADMIN, using=using)
+        orders = [order for order, _entries in selection.orders]
+        _log(request, orders, _("Asked Komfortkasse to remove it."))
+        # After the delivery, which waits for the commit as well.
+        transaction.on_commit(tell, using=using, robust=True)
 
 
 def retry_removals(request: HttpRequest, selected: RemovedOrderQuerySet) -> None:
     """Try again what can be tried again of the selected rows, and tell what became of them."""
     using = router.db_for_write(RemovedOrder)
-    rows = list(selected.using(using).retriable())
+    selected = selected.using(using)
+    rows = list(selected.retriable())
+    aliases = {shop.alias for shop in enabled_shops()}
+    keys: dict[str, list[int]] = defaultdict(list)
+    for row in rows:
+        if row.shop in aliases:
+            keys[row.shop].append(row.pk)
 
-    def record() -> None:
-        selected.using(using).retry()
-        keys: dict[str, list[int]] = defaultdict(list)
-        aliases = {shop.alias for shop in enabled_shops()}
-        for row in rows:
-            if row.shop in aliases:
-                keys[row.shop].append(row.pk)
+    def tell() -> None:
+        tried = RemovedOrder.objects.using(using).in_bulk([row.pk for row in rows])
+        _tell(request, list(tried.values()), missing=0, using=using)
+
+    with transaction.atomic(using):
+        selected.retry()
         deliver_on_commit(keys, using=using)
-
-    def read() -> list[RemovedOrder]:
-        keys = [row.pk for row in rows]
-        return list(RemovedOrder.objects.using(using).in_bulk(keys).values())
-
-    _carry_out(
-        request,
-        record,
-        read,
-        expected=0,
-        logged=rows,
-        message=_("Tried again to remove it."),
-        using=using,
-    )
+        _log(request, rows, _("Tried again to remove it."))
+        # After the delivery, which waits for the commit as well.
+        transaction.on_commit(tell, using=using, robust=True)
 
 
 def seen_at(request: HttpRequest) -> datetime | None:
@@ -161,7 +149,7 @@ def _log_and(
     with transaction.atomic(rows.db):
         # Only these, whatever has changed in the meantime.
         count = change(rows.filter(pk__in=[row.pk for row in logged]))
-        LogEntry.objects.log_actions(cast("int", request.user.pk), logged, CHANGE, message)
+        _log(request, logged, message)
     return count
 
 
@@ -170,31 +158,8 @@ def _say(request: HttpRequest, text: str, count: int) -> None:
     messages.add_message(request, level, text % {"count": count})
 
 
-def _carry_out(
-    request: HttpRequest,
-    record: Callable[[], None],
-    read: Callable[[], list[RemovedOrder]],
-    *,
-    expected: int,
-    logged: Sequence[Model],
-    message: str,
-    using: str,
-) -> None:
-    """Record removals in the database ``using``, and tell what became of them.
-
-    ``read`` returns their rows, of which at least ``expected`` must be there.
-    """
-
-    def tell() -> None:
-        rows = read()
-        missing = max(0, expected - len(rows))
-        _tell(request, rows, missing=missing, using=mirror_database(using))
-
-    with transaction.atomic(using):
-        record()
-        LogEntry.objects.log_actions(cast("int", request.user.pk), logged, CHANGE, message)
-        # After the delivery, which waits for the commit as well.
-        transaction.on_commit(tell, using=using, robust=True)
+def _log(request: HttpRequest, changed: Sequence[Model], message: str) -> None:
+    LogEntry.objects.log_actions(cast("int", request.user.pk), changed, CHANGE, message)
 
 
 def _tell(request: HttpRequest, rows: Sequence[RemovedOrder], *, missing: int, using: str) -> None:

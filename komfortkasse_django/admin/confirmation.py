@@ -18,7 +18,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext, ngettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from komfortkasse_django.admin.markup import describe_briefly
+from komfortkasse_django.admin.markup import in_one_line, time_from_now
 from komfortkasse_django.conf import Shop, enabled_shops
 from komfortkasse_django.database import mirror_database
 from komfortkasse_django.models import RemovedOrder
@@ -156,12 +156,8 @@ def describe(
                 "order": name_of(order),
                 "url": url_of(order),
                 "removals": [
-                    (
-                        alias,
-                        number,
-                        [describe_briefly(row) for row in known.get((alias, number), ())],
-                    )
-                    for alias, number in entries
+                    (*entry, [in_one_line(row, time_from_now) for row in known.get(entry, ())])
+                    for entry in entries
                 ],
             }
             for order, entries in named

@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from komfortkasse_django.admin.confirmation import examine, known_removals, name_of, shops_of
-from komfortkasse_django.admin.markup import describe_exactly
+from komfortkasse_django.admin.markup import exact_and_from_now, in_one_line
 from komfortkasse_django.conf import Shop, concrete, shops
 from komfortkasse_django.database import mirror_database
 from komfortkasse_django.models import RemovedOrder
@@ -60,7 +60,7 @@ def _order_links(
             continue
         keys = keys_of(shop, row.order_number, using=rows.db)
         links = [
-            (name_of(order), _admin_url(admin_site, order, model))
+            (name_of(order), admin_url(model_admin, "change", order))
             for order in distinct(rows.filter(**{f"{key}__in": keys})[:_NAMED])
             if model_admin.has_view_or_change_permission(request, order)
         ]
@@ -92,7 +92,8 @@ def note_on(
         return {}
     return {
         "komfortkasse_removals": [
-            (row, describe_exactly(row), _url_of(row, mirror_admin, request)) for row in removals
+            (row, in_one_line(row, exact_and_from_now), _url_of(row, mirror_admin, request))
+            for row in removals
         ],
         "komfortkasse_has_several_shops": len(its_shops) > 1,
     }
@@ -120,9 +121,10 @@ def _url_of(
     """Return the page of ``row``; empty if ``mirror_admin`` shows another database's mirror."""
     if mirror_admin is None or for_write(mirror_admin.get_queryset(request)).db != row._state.db:
         return ""
-    return _admin_url(mirror_admin.admin_site, row, RemovedOrder)
+    return admin_url(mirror_admin, "change", row)
 
 
-def _admin_url(admin_site: AdminSite, thing: Model, model: type[Model]) -> str:
-    name = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
-    return reverse(name, args=[quote(thing.pk)], current_app=admin_site.name)
+def admin_url(model_admin: "admin.ModelAdmin[Any]", view: str, thing: Model) -> str:
+    """Return the URL of a view of ``thing`` on the site of ``model_admin``."""
+    name = f"admin:{model_admin.opts.app_label}_{model_admin.opts.model_name}_{view}"
+    return reverse(name, args=[quote(thing.pk)], current_app=model_admin.admin_site.name)

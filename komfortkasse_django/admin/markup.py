@@ -1,5 +1,6 @@
 """Pieces of HTML about removals. Whatever comes from outside is escaped."""
 
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 
@@ -50,10 +51,9 @@ def isolated(text: str) -> SafeString:
 
 def two_lines(first: str = "", second: str = "") -> SafeString:
     """A cell of the list: what matters, and something small below it."""
-    parts = [format_html("<bdi>{}</bdi>", first)]
-    if second:
-        parts.append(format_html('<small dir="auto">{}</small>', second))
-    return format_html_join(SafeString("<br>"), "{}", ((part,) for part in parts))
+    if not second:
+        return isolated(first)
+    return format_html('<bdi>{}</bdi><br><small dir="auto">{}</small>', first, second)
 
 
 def time_from_now(when: datetime) -> SafeString:
@@ -76,16 +76,8 @@ def exact_and_from_now(when: datetime) -> SafeString:
     )
 
 
-def describe_briefly(row: RemovedOrder) -> SafeString:
+def in_one_line(row: RemovedOrder, show_time: Callable[[datetime], SafeString]) -> SafeString:
     """A removal in one line: its state, since when, and what is to be settled."""
-    return _describe(row, time_from_now(row.finished_at or row.created_at))
-
-
-def describe_exactly(row: RemovedOrder) -> SafeString:
-    """The same with the exact time."""
-    return _describe(row, exact_and_from_now(row.finished_at or row.created_at))
-
-
-def _describe(row: RemovedOrder, when: SafeString) -> SafeString:
+    when = show_time(row.finished_at or row.created_at)
     settled = pgettext("komfortkasse", "settled") if row.settled_at else ""
     return format_html("{} {} {}", badge(row), when, to_settle(row) or settled)

@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.contrib.admin import helpers
 from django.contrib.admin.sites import AdminSite
-from django.contrib.admin.utils import quote, unquote
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils.translation import gettext_lazy as _
 
 from komfortkasse_django.admin.actions import remove_orders
 from komfortkasse_django.admin.confirmation import describe, examine, page_context, shops_of
-from komfortkasse_django.admin.links import note_on
+from komfortkasse_django.admin.links import admin_url, note_on
 from komfortkasse_django.orders import for_write
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class OrderAdminMixin(_Base):
             path(
                 "<path:object_id>/remove-from-komfortkasse/",
                 self.admin_site.admin_view(self.remove_from_komfortkasse_view),
-                name=self._url_name("remove_from_komfortkasse"),
+                name=f"{self.opts.app_label}_{self.opts.model_name}_remove_from_komfortkasse",
             ),
             *super().get_urls(),
         ]
@@ -91,7 +91,7 @@ class OrderAdminMixin(_Base):
             raise Http404
         if not self.has_remove_from_komfortkasse_permission(request, order):
             raise PermissionDenied
-        form = self._url("change", quote(order.pk))
+        form = admin_url(self, "change", order)
         queryset = self.get_queryset(request).filter(pk=order.pk)
         response = self._confirm_and_remove(request, queryset, again=[], cancel_url=form)
         return response or HttpResponseRedirect(form)
@@ -125,18 +125,10 @@ class OrderAdminMixin(_Base):
         """Return what the template needs for the button and the note; empty if it shows neither."""
         context: dict[str, object] = {}
         if self.has_remove_from_komfortkasse_permission(request, order):
-            url = self._url("remove_from_komfortkasse", quote(order.pk))
-            context["komfortkasse_url"] = url
+            context["komfortkasse_url"] = admin_url(self, "remove_from_komfortkasse", order)
         return {**context, **note_on(order, self, request, may_remove=bool(context))}
 
     # Both
-
-    def _url_name(self, view: str) -> str:
-        return f"{self.opts.app_label}_{self.opts.model_name}_{view}"
-
-    def _url(self, view: str, *args: str) -> str:
-        name = f"admin:{self._url_name(view)}"
-        return reverse(name, args=args, current_app=self.admin_site.name)
 
     def _confirm_and_remove(
         self,
@@ -164,9 +156,7 @@ class OrderAdminMixin(_Base):
             "komfortkasse_django/confirm_removal.html",
             {
                 **page_context(self, request, _("Remove from Komfortkasse")),
-                **describe(
-                    selection, its_shops, lambda order: self._url("change", quote(order.pk))
-                ),
+                **describe(selection, its_shops, lambda order: admin_url(self, "change", order)),
                 "has_changed": confirmed is not None,
                 "fingerprint": selection.fingerprint,
                 "again": again,

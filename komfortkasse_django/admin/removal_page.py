@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
-from django.contrib.admin.utils import flatten_fieldsets, quote, unquote
+from django.contrib.admin.utils import flatten_fieldsets, unquote
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.http import (
@@ -16,7 +16,7 @@ from django.http import (
     HttpResponseNotAllowed,
     HttpResponseRedirect,
 )
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
@@ -29,7 +29,7 @@ from komfortkasse_django.admin.actions import (
     settle_removals,
     unsettle_removals,
 )
-from komfortkasse_django.admin.links import order_links
+from komfortkasse_django.admin.links import admin_url, order_links
 from komfortkasse_django.admin.markup import badge, exact_and_from_now, isolated
 from komfortkasse_django.conf import shops
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
@@ -167,12 +167,7 @@ class RemovalPage(_Base):
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         act(request, RemovedOrder.objects.filter(pk=row.pk))
-        page = reverse(
-            "admin:komfortkasse_django_removedorder_change",
-            args=[quote(row.pk)],
-            current_app=self.admin_site.name,
-        )
-        return HttpResponseRedirect(page)
+        return HttpResponseRedirect(admin_url(self, "change", row))
 
 
 def _answered(row: RemovedOrder) -> list[str]:

@@ -82,7 +82,7 @@ class TestRemoveOrders:
 
         assert done.status_code == 302
         assert komfortkasse.numbers == ["1001"]
-        assert "_carry_out.<locals>.tell" in caplog.text
+        assert "remove_orders.<locals>.tell" in caplog.text
 
     @pytest.mark.django_db(transaction=True, databases=["default", "other"])
     def test_with_a_mirror_elsewhere(self, clerk, order, komfortkasse, settings):
@@ -424,7 +424,7 @@ class TestTryAgain:
 
         assert done.status_code == 302
         assert komfortkasse.numbers == ["1001"]
-        assert "_carry_out.<locals>.tell" in caplog.text
+        assert "retry_removals.<locals>.tell" in caplog.text
 
     def test_with_requests_that_are_transactions(self, staff, make, komfortkasse, monkeypatch):
         monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
