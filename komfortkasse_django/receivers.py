@@ -16,7 +16,6 @@ from weakref import WeakKeyDictionary
 
 from django.apps import apps
 from django.db import connections, router
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
 
@@ -40,6 +39,9 @@ _saved: dict[type[Model], list[Shop]] = {}
 # the ``delete()``, then by the id of the origin, which is kept beside the numbers. If no
 # ``post_delete`` follows, for example because a receiver failed, it is freed with its key.
 _read: WeakKeyDictionary[object, dict[int, tuple[object, _Numbers]]] = WeakKeyDictionary()
+
+# The connection of each thread's last call: looking it up takes longer than all the rest.
+_latest = threading.local()
 
 # For which shops the row was gone when a ``save()`` began. A list, because a receiver may save the
 # instance again: the last one belongs to the innermost ``save()``.
@@ -143,21 +145,12 @@ def _scope(using: str, instance: Model, origin: object) -> tuple[object, object]
     That is the atomic block that Django opens for it. If the shop's code sends the signals itself,
     without an origin or a transaction, it is the state of the instance, and None as the origin.
     """
-    connection = _latest.connection
+    connection = getattr(_latest, "connection", None)
     if connection is None or connection.alias != using or not connection.atomic_blocks:
         connection = _latest.connection = connections[using]
     if origin is None or not connection.atomic_blocks:
         return instance._state, None
     return connection.atomic_blocks[-1], origin
-
-
-class _Latest(threading.local):
-    """The connection of this thread's last call. Looking it up takes longer than all the rest."""
-
-    connection: BaseDatabaseWrapper | None = None
-
-
-_latest = _Latest()
 
 
 def look(sender: type[Model], instance: Model, *, raw: bool, using: str, **kwargs: object) -> None:
