@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from django.db import connections, models
 from django.utils import timezone
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from django.db.backends.base.schema import BaseDatabaseSchemaEditor
     from django.db.backends.ddl_references import Statement
     from django.utils.functional import _StrOrPromise, _StrPromise
-
-_QuerySet = TypeVar("_QuerySet", bound="models.QuerySet[Any]")
 
 ALL_UNKNOWN = 10
 """After how many unknown orders in a row the settings must be wrong."""
@@ -268,15 +266,6 @@ class SparseIndex(models.Index):
         return index.create_sql(model, schema_editor, using, **kwargs)
 
 
-def _manager_of(queryset: type[_QuerySet]) -> _QuerySet:
-    """Return a manager with the type of its queryset.
-
-    Otherwise pyright and the editors that use it do not know the queryset's methods, because they
-    have no plugin for Django.
-    """
-    return cast("_QuerySet", queryset.as_manager())
-
-
 def _text(label: "_StrPromise", max_length: int) -> "models.CharField[str, str]":
     """A text that may be empty. The database fills it in, see ``RemovedOrder``."""
     return models.CharField(label, max_length=max_length, blank=True, default="", db_default="")
@@ -389,7 +378,8 @@ class RemovedOrder(models.Model):
         verbose_name=pgettext_lazy("komfortkasse", "to be settled"),
     )
 
-    objects: ClassVar[RemovedOrderQuerySet] = _manager_of(RemovedOrderQuerySet)
+    # Typed as its queryset: pyright and the editors that use it have no plugin for Django.
+    objects: ClassVar[RemovedOrderQuerySet] = cast("Any", RemovedOrderQuerySet.as_manager())
 
     class Meta:
         verbose_name = pgettext_lazy("komfortkasse", "removed order")
@@ -478,7 +468,7 @@ class ShopState(models.Model):
         pgettext_lazy("komfortkasse", "last error"), blank=True, default=""
     )
 
-    objects: ClassVar[ShopStateQuerySet] = _manager_of(ShopStateQuerySet)
+    objects: ClassVar[ShopStateQuerySet] = cast("Any", ShopStateQuerySet.as_manager())
 
     class Meta:
         verbose_name = pgettext_lazy("komfortkasse", "state of a shop")
