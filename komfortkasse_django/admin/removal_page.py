@@ -72,7 +72,7 @@ class RemovalPage(_Base):
         assert obj is not None  # noqa: S101 - nothing can be added
         shop = ["shop"] if len(shops()) > 1 or obj.shop not in shops() else []
         says = ["state_badge", "outcome", *_answered(obj)]
-        happened = ["order_number", *shop, "requested_how", "requested_when", "attempts"]
+        happened = ["order_number", *shop, "requested_via", "requested_when", "attempts"]
         fieldsets: list[tuple[_StrOrPromise | None, Any]] = [
             (_("What Komfortkasse says"), {"fields": says}),
             (pgettext_lazy("komfortkasse", "What happened"), {"fields": happened}),
@@ -107,10 +107,6 @@ class RemovalPage(_Base):
     @admin.display(description=pgettext_lazy("komfortkasse", "finished at"))
     def finished(self, row: RemovedOrder) -> SafeString:
         return exact_and_from_now(cast("datetime", row.finished_at))
-
-    @admin.display(description=pgettext_lazy("komfortkasse", "requested via"))
-    def requested_how(self, row: RemovedOrder) -> str:
-        return row.get_requested_via_display()
 
     @admin.display(description=pgettext_lazy("komfortkasse", "requested at"))
     def requested_when(self, row: RemovedOrder) -> SafeString:
@@ -189,25 +185,22 @@ def _answered(row: RemovedOrder) -> list[str]:
 def _what_to_do(row: RemovedOrder, *, may_act: bool) -> dict[str, object]:
     """What the page says above the fields, for its template."""
     using = cast("str", row._state.db)
-    removed = (
-        RemovedOrder.objects.using(using)
-        .removed()
-        .filter(shop=row.shop, order_number=row.order_number)
-    )
+    mirror = RemovedOrder.objects.using(using)
+    removed = mirror.removed().filter(shop=row.shop, order_number=row.order_number)
     same = list(removed.order_by("-finished_at", "-pk")[:_SAME_ORDER])
-    is_taken_over = RemovedOrder.objects.using(using).filter(pk=row.pk).taken_over().exists()
-    is_settled = row.settled_at is not None and not row.is_unsettled and not is_taken_over
+    is_taken_over = mirror.filter(pk=row.pk).taken_over().exists()
+    settled_at = None if row.is_unsettled or is_taken_over else row.settled_at
     return {
         "steps": next_steps(row, read_pauses(using)),
         "later": same[0] if is_taken_over else None,
-        "settled_at": exact_and_from_now(row.settled_at) if is_settled and row.settled_at else "",
-        "settled_by": _settled_by(row.settled_at, same) if is_settled and row.settled_at else None,
+        "settled_at": settled_at and exact_and_from_now(settled_at),
+        "settled_by": settled_at and _settled_by(settled_at, same),
         "technical": technical(row),
         "seen_at": timezone.now().isoformat(),
         "max_note_length": MAX_NOTE_LENGTH,
         "may_try_again": may_act and row.state in RemovedOrder.RETRIABLE,
         "may_settle": may_act and row.is_unsettled,
-        "may_unsettle": may_act and is_settled,
+        "may_unsettle": may_act and settled_at is not None,
     }
 
 
