@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from django.utils import timezone
 
@@ -17,18 +18,17 @@ LEASE_MARGIN = 10.0
 """Seconds for the database, beyond the calls that a lease covers."""
 
 
+@dataclass(eq=False)
 class Backlog:
     """The rows of one shop that one push may claim."""
 
-    def __init__(self, shop: Shop, using: str, ids: Sequence[int] | None, limits: Limits) -> None:
-        self.has_more = True
-        self.send_by = 0.0
-        """When calls for the rows claimed last have to start, on the monotonic clock."""
-        self._deadline = shop.deadline
-        self._shop = shop
-        self._using = using
-        self._ids = ids
-        self._limits = limits
+    shop: Shop
+    using: str
+    ids: Sequence[int] | None
+    limits: Limits
+    has_more: bool = True
+    send_by: float = 0.0
+    """When calls for the rows claimed last have to start, on the monotonic clock."""
 
     def claim(self, at_most: int, *, new_first: bool = False) -> list[Lease]:
         """Claim rows that are due, the longest due first.
@@ -41,53 +41,53 @@ class Backlog:
     def look(self) -> None:
         """See whether there is a row to claim."""
         until = self.patience()
-        self.has_more = patiently(self._due().exists, using=self._using, until=until)
+        self.has_more = patiently(self._due().exists, using=self.using, until=until)
 
     def give_back(self, leases: Sequence[Lease]) -> None:
         """Make the rows due again, as if they had not been claimed."""
         for lease in leases:
             lease.give_back()
-        settle(leases, using=self._using, until=self.patience())
-        self._limits.rows += len(leases)
+        settle(leases, using=self.using, until=self.patience())
+        self.limits.rows += len(leases)
         self.has_more = self.has_more or bool(leases)
 
     def patience(self) -> float:
         """Until when to wait for a database: no longer than a lease allows."""
-        return min(self._limits.ends_at, time.monotonic() + LEASE_MARGIN)
+        return min(self.limits.ends_at, time.monotonic() + LEASE_MARGIN)
 
     def _claim(self, at_most: int, *, only_new: bool = False) -> list[Lease]:
-        at_most = min(at_most, self._limits.rows)
+        at_most = min(at_most, self.limits.rows)
 
         def try_to_claim() -> tuple[list[Lease], bool]:
-            self.send_by = time.monotonic() + (_LEASE_CALLS - 1) * self._deadline
+            self.send_by = time.monotonic() + (_LEASE_CALLS - 1) * self.shop.deadline
             return claim(
                 self._due().filter(attempts=0) if only_new else self._due(),
                 at_most=at_most,
-                seconds=_LEASE_CALLS * self._deadline + LEASE_MARGIN,
+                seconds=_LEASE_CALLS * self.shop.deadline + LEASE_MARGIN,
                 newest_first=only_new,
             )
 
         try:
             leases, has_more = patiently(
                 try_to_claim,
-                using=self._using,
+                using=self.using,
                 until=self.patience(),
-                should_stop=self._limits.are_reached,
+                should_stop=self.limits.are_reached,
             )
         except DatabaseUnavailable:
-            if self._limits.are_reached():
+            if self.limits.are_reached():
                 return []  # the calls in flight must still be settled
             raise
         if not only_new:
             self.has_more = has_more
-            if self._ids and not has_more and len(self._ids) > _MOST_IDS:
-                self._ids, self.has_more = self._ids[_MOST_IDS:], True
-        self._limits.rows -= len(leases)
+            if self.ids and not has_more and len(self.ids) > _MOST_IDS:
+                self.ids, self.has_more = self.ids[_MOST_IDS:], True
+        self.limits.rows -= len(leases)
         return leases
 
     def _due(self) -> RemovedOrderQuerySet:
         # Not due(): the breaker decides whether the shop is paused.
-        rows = RemovedOrder.objects.using(self._using).filter(
-            shop=self._shop.alias, next_attempt_at__lte=timezone.now()
+        rows = RemovedOrder.objects.using(self.using).filter(
+            shop=self.shop.alias, next_attempt_at__lte=timezone.now()
         )
-        return rows if self._ids is None else rows.filter(pk__in=self._ids[:_MOST_IDS])
+        return rows if self.ids is None else rows.filter(pk__in=self.ids[:_MOST_IDS])

@@ -28,6 +28,10 @@ State = RemovedOrder.State
 FIRST_RETRY, LONGEST_RETRY = 60.0, 3600.0
 """Seconds to wait after the first failed attempt, and at most."""
 
+_TEXTS = (
+    *("payment_status", "reference_number", "currency"),
+    *("collection_partner", "collection_file", "collection_status"),
+)
 _AMOUNT = Context(prec=get_field("amount").max_digits, traps=[])  # type: ignore[attr-defined]
 
 Announcement = tuple[Signal, dict[str, object]] | None
@@ -37,14 +41,10 @@ Announcement = tuple[Signal, dict[str, object]] | None
 def store_order(row: RemovedOrder, order: Order) -> Announcement:
     """Komfortkasse has removed the order."""
     finish(row, State.REMOVED)
-    row.payment_status = _storable(order.payment_status, "payment_status")
-    row.reference_number = _storable(order.reference_number, "reference_number")
-    row.currency = _storable(order.currency, "currency")
+    for name in _TEXTS:
+        setattr(row, name, _storable(name, getattr(order, name)))
     row.amount = _amount(order.amount)
     row.amount_paid = _amount(order.amount_paid)
-    row.collection_partner = _storable(order.collection_partner, "collection_partner")
-    row.collection_file = _storable(order.collection_file, "collection_file")
-    row.collection_status = _storable(order.collection_status, "collection_status")
     row.dunning_level = _count(order.dunning_level)
     return order_removed, {"order": order}
 
@@ -174,12 +174,10 @@ def _next_retry(since: datetime, retries: Sequence[float]) -> datetime | None:
     return None
 
 
-def _storable(text: str | None, name: str) -> str:
+def _storable(name: str, text: str | None) -> str:
     """Return ``text``, or an empty string if the column could not hold it unchanged."""
     limit = get_field(name).max_length
-    if text is None or (limit and len(text) > limit):
-        return ""
-    return str(text)
+    return "" if text is None or (limit and len(text) > limit) else str(text)
 
 
 def _count(value: int | None) -> int | None:

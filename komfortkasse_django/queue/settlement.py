@@ -4,6 +4,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from komfortkasse_django.conf import Shop
 from komfortkasse_django.models import ALL_UNKNOWN, RemovedOrder
@@ -34,23 +35,16 @@ def _log_what_is_to_do(row: RemovedOrder) -> None:
         )
 
 
+@dataclass(eq=False)
 class Settlement:
     """Stores what became of the rows of one shop. ``states`` counts them, for all shops."""
 
-    def __init__(
-        self,
-        shop: Shop,
-        using: str,
-        backlog: Backlog,
-        states: Counter[str],
-        on_settled: Callable[[Sequence[RemovedOrder]], None],
-    ) -> None:
-        self._shop = shop
-        self._using = using
-        self._backlog = backlog
-        self._states = states
-        self._on_settled = on_settled
-        self._newly_unknown: set[Lease] = set()
+    shop: Shop
+    using: str
+    backlog: Backlog
+    states: Counter[str]
+    on_settled: Callable[[Sequence[RemovedOrder]], None]
+    newly_unknown: set[Lease] = field(default_factory=set)
 
     def store_answers(self, calls: Sequence[Call]) -> None:
         """Store what the answers mean; rows that were not sent are due again."""
@@ -62,23 +56,23 @@ class Settlement:
                 if call.order is not None:
                     announcements[lease] = store_order(lease.row, call.order)
                 elif isinstance(call.error, Exception):
-                    retries = self._shop.unknown_retries
+                    retries = self.shop.unknown_retries
                     announcements[lease] = store_error(lease.row, call.error, retries)
                 elif call.error is None:
                     not_sent.append(lease)
                 if lease.row.state == State.UNKNOWN and not was_unknown:
-                    self._newly_unknown.add(lease)
+                    self.newly_unknown.add(lease)
         try:
             self.store(announcements)
         finally:
-            self._backlog.give_back(not_sent)
+            self.backlog.give_back(not_sent)
 
     def store(self, announcements: dict[Lease, Announcement]) -> None:
         """Write the rows back, and announce those that are still held."""
         # Not limited by the budget: Komfortkasse may not give this answer again.
-        held = settle(list(announcements), using=self._using, until=time.monotonic() + LEASE_MARGIN)
-        self._newly_unknown -= announcements.keys() - set(held)
-        self._states.update(lease.row.state for lease in held)
+        held = settle(list(announcements), using=self.using, until=time.monotonic() + LEASE_MARGIN)
+        self.newly_unknown -= announcements.keys() - set(held)
+        self.states.update(lease.row.state for lease in held)
         # Rows with the same number are one removal, and the last is the one to be settled.
         last = {
             lease.row.order_number: lease
@@ -95,19 +89,19 @@ class Settlement:
                 except Exception:
                     # Django fails to report a failed receiver that has no __qualname__.
                     logger.exception("Order %s: a receiver failed", lease.row)
-        self._on_settled([lease.row for lease in held])
+        self.on_settled([lease.row for lease in held])
 
     def warn_if_all_are_unknown(self) -> None:
         """Log once that Komfortkasse knows none of the orders."""
-        new = len(self._newly_unknown)
+        new = len(self.newly_unknown)
         if not new:
             return
-        rows = RemovedOrder.objects.using(self._using).unknown_in_a_row(self._shop.alias)
+        rows = RemovedOrder.objects.using(self.using).unknown_in_a_row(self.shop.alias)
         count = rows[: ALL_UNKNOWN + new].count()
         if ALL_UNKNOWN <= count < ALL_UNKNOWN + new:
             logger.error(
                 "Shop %r: Komfortkasse knew none of the last %d orders. Check that ORDER_NUMBER,"
                 " API_KEY and API_URL are those of this shop.",
-                self._shop.alias,
+                self.shop.alias,
                 ALL_UNKNOWN,
             )
