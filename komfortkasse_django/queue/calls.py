@@ -1,9 +1,10 @@
 """The calls of one push for one shop: threads that do HTTP and nothing else."""
 
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,14 @@ IMPOSSIBLE = "komfortkasse_django-ping-"
 """The number of an order that cannot exist begins with this. A random part follows."""
 
 
+class LeaveAlone(Exception):  # noqa: N818 - the name says what to do
+    """Nothing more can be sent for the shop in this push. ``level`` is for the log."""
+
+    def __init__(self, reason: str, level: int = logging.ERROR) -> None:
+        super().__init__(reason)
+        self.level = level
+
+
 @dataclass
 class Limits:
     """What one push may do, for all of its shops together."""
@@ -32,19 +41,18 @@ class Limits:
     ends_at: float
     """A time of the monotonic clock, in seconds."""
     should_stop: Callable[[], bool]
-    last_start: float = field(init=False)
-    was_reached: bool = field(default=False, init=False)
-    ended_by: BaseException | None = field(default=None, init=False)
+    was_reached: bool = False
+    ended_by: BaseException | None = None
     """What ended the push before its time, such as ``SystemExit`` in a thread."""
 
     def __post_init__(self) -> None:
         # A call that would soon be cut off is not worth its attempt.
-        self.last_start = self.ends_at - min(1.0, (self.ends_at - time.monotonic()) / 2)
+        self._last_start = self.ends_at - min(1.0, (self.ends_at - time.monotonic()) / 2)
 
     def are_reached(self) -> bool:
         """Whether no more calls may be started."""
         # Never reset: if a look-up was skipped, its orders must not be sent later.
-        if time.monotonic() >= self.last_start or self.should_stop():
+        if time.monotonic() >= self._last_start or self.should_stop():
             self.was_reached = True
         return self.was_reached
 
@@ -97,16 +105,20 @@ class Calls:
     def connect(self, failures: int) -> None:
         """Ask for the API key, once a push, and go on counting from ``failures`` in a row.
 
-        Raises ``AuthenticationFailed`` if a callable ``API_KEY`` returns none, and ``ValueError``
+        Raises ``AuthenticationFailed`` if a callable ``API_KEY`` returns none, and ``LeaveAlone``
         for other settings that cannot be used.
         """
-        if self._client is None:
-            self.failures = failures
+        if self._client is not None:
+            return
+        self.failures = failures
+        try:
             self._client = Client(
-                api_key=api_key_of(self._shop),
+                api_key=api_key_of(self._shop),  # in no variable, which error reports would show
                 api_url=self._shop.api_url,
                 deadline=self._shop.deadline,
             )
+        except (TypeError, ValueError) as error:
+            raise LeaveAlone(f"its settings are wrong: {error}") from error
 
     def start(self, call: Call) -> None:
         """Make the call in a thread, as soon as one is free."""

@@ -9,9 +9,9 @@ from uuid import uuid4
 from komfortkasse_django.conf import Shop
 from komfortkasse_django.queue.backlog import LEASE_MARGIN, Backlog
 from komfortkasse_django.queue.breaker import Breaker, is_failure, stops_at_once
-from komfortkasse_django.queue.calls import IMPOSSIBLE, Call, Calls
+from komfortkasse_django.queue.calls import IMPOSSIBLE, Call, Calls, LeaveAlone
 from komfortkasse_django.queue.outcomes import text_of
-from komfortkasse_django.queue.sending import LeaveAlone, Sending
+from komfortkasse_django.queue.sending import Sending
 
 _MOST_BAD = 100  # failures in a row in one push, although Komfortkasse is well
 
@@ -58,7 +58,7 @@ class Probing:
         if not self.breaker.take_probe(self.shop.deadline + LEASE_MARGIN):
             reason = "it is paused: another process finds out whether that is over"
             raise LeaveAlone(reason, logging.DEBUG)
-        self.sending.connect(state.failures)
+        self.calls.connect(state.failures)
         if self.breaker.asks_next:
             self._ask()
         else:

@@ -26,9 +26,9 @@ from komfortkasse_django.exceptions import AuthenticationFailed
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.queue.backlog import LEASE_MARGIN, Backlog
 from komfortkasse_django.queue.breaker import Breaker
-from komfortkasse_django.queue.calls import Call, Calls, Limits
+from komfortkasse_django.queue.calls import Call, Calls, LeaveAlone, Limits
 from komfortkasse_django.queue.probing import Probing
-from komfortkasse_django.queue.sending import LeaveAlone, Sending
+from komfortkasse_django.queue.sending import Sending
 from komfortkasse_django.queue.settlement import Settlement
 
 logger = logging.getLogger("komfortkasse_django")

@@ -10,19 +10,11 @@ from komfortkasse_django.database import DatabaseUnavailable
 from komfortkasse_django.exceptions import AuthenticationFailed
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.queue.backlog import Backlog
-from komfortkasse_django.queue.calls import Call, Calls
+from komfortkasse_django.queue.calls import Call, Calls, LeaveAlone
 from komfortkasse_django.queue.leases import Lease
 from komfortkasse_django.queue.lookups import look_up
 from komfortkasse_django.queue.outcomes import Announcement, finish, store_lookup_error
 from komfortkasse_django.queue.settlement import Settlement
-
-
-class LeaveAlone(Exception):  # noqa: N818 - the name says what to do
-    """Nothing more can be sent for the shop in this push. ``level`` is for the log."""
-
-    def __init__(self, reason: str, level: int = logging.ERROR) -> None:
-        super().__init__(reason)
-        self.level = level
 
 
 @dataclass(eq=False)
@@ -35,22 +27,15 @@ class Sending:
     backlog: Backlog
     settlement: Settlement
 
-    def connect(self, failures: int) -> None:
-        """Make calls possible. There were ``failures`` in a row before.
+    def send(self, leases: list[Lease], *, failures: int) -> None:
+        """Start a call for each order number. There were ``failures`` in a row before.
 
         Raises ``AuthenticationFailed`` and ``LeaveAlone``.
         """
-        try:
-            self.calls.connect(failures)
-        except (TypeError, ValueError) as error:
-            raise LeaveAlone(f"its settings are wrong: {error}") from error
-
-    def send(self, leases: list[Lease], *, failures: int) -> None:
-        """Start a call for each order number. Raises as ``connect``."""
         if not leases:
             return
         try:
-            self.connect(failures)
+            self.calls.connect(failures)
         except (AuthenticationFailed, LeaveAlone):
             self.backlog.give_back(leases)
             raise
