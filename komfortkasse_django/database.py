@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from django.db import DataError, Error, OperationalError, connections, router
+from django.db import DataError, Error, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.sqlite3.base import DatabaseWrapper as SQLite
 from django.db.models import Model
@@ -41,8 +41,11 @@ _INCORRECT_STRING = 1366  # MySQL; its driver does not call that a DataError
 _Result = TypeVar("_Result")
 
 
-class DatabaseUnavailable(OperationalError):  # noqa: N818 - the name says what happened
-    """The database could not be used in time, but it will recover without help."""
+class DatabaseUnavailable(Exception):  # noqa: N818 - the name says what happened
+    """The database could not be used in time, but it will recover without help.
+
+    Not a ``DatabaseError``: it is not about a row or a value.
+    """
 
 
 def write_first(using: str, model: type[Model]) -> None:

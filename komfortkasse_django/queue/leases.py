@@ -10,6 +10,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,13 +18,7 @@ from django.db import DatabaseError, connections, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from komfortkasse_django.database import (
-    FIRST_WAIT,
-    DatabaseUnavailable,
-    patiently,
-    refuses_data,
-    write_first,
-)
+from komfortkasse_django.database import FIRST_WAIT, patiently, refuses_data, write_first
 from komfortkasse_django.exceptions import UNFORESEEN
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet, get_field
 from komfortkasse_django.queue.outcomes import postpone, take_over
@@ -134,8 +129,6 @@ def settle(leases: Sequence[Lease], *, using: str, until: float = 0.0) -> list[L
     try:
         if _commit(leases, _SETTLED, using, until):
             return list(leases)
-    except DatabaseUnavailable:
-        raise
     except (DatabaseError, UnicodeError):
         pass  # logged below, for the row that is to blame
     # Only one by one can it be seen which of them were lost or cannot be stored.
@@ -153,8 +146,6 @@ def _settle_alone(lease: Lease, using: str, until: float) -> bool:
             _blank_refused(lease, using, until)
             is_held = _commit([lease], _SETTLED, using, until)
         return is_held or patiently(lambda: _is_written(lease, using), using=using, until=until)
-    except DatabaseUnavailable:
-        raise
     except (DatabaseError, UnicodeError) as error:
         logger.exception("Order %s: the answer cannot be stored; it will be sent again", lease.row)
         _put_off(lease, error, using, until)
@@ -167,12 +158,8 @@ def _put_off(lease: Lease, error: Exception, using: str, until: float) -> None:
     postpone(row)
     row.error_code = UNFORESEEN
     row.last_error = f"The answer cannot be stored: {type(error).__name__}"
-    try:
+    with suppress(DatabaseError):  # then the row is due when its lease ends
         _commit([Lease(row, None, lease.stored)], _PUT_OFF, using, until)
-    except DatabaseUnavailable:
-        raise
-    except DatabaseError:
-        pass  # that failed, too: the row is due when its lease ends
 
 
 def _is_written(lease: Lease, using: str) -> bool:

@@ -99,7 +99,7 @@ def test_settling_waits_for_a_locked_database(held, obstacles):
 def test_waiting_ends(held, obstacles):
     obstacles += [locked()] * 1000
 
-    with pytest.raises(OperationalError, match="locked"):
+    with pytest.raises(database.DatabaseUnavailable, match="locked"):
         leases.settle(held, using="default", until=time.monotonic() + 0.05)
 
     obstacles.clear()
@@ -117,7 +117,7 @@ def test_the_pauses_grow_and_end_in_time(obstacles, monkeypatch):
     monkeypatch.setattr(database, "FIRST_WAIT", 0.25)
     obstacles += [locked()] * 1000
 
-    with pytest.raises(OperationalError, match="locked"):
+    with pytest.raises(database.DatabaseUnavailable, match="locked"):
         database.patiently(leases._write, using="default", until=103.75)
 
     assert clock.pauses == [0.25, 0.5, 1.0, 1.0, 1.0]
@@ -127,7 +127,7 @@ def test_waiting_ends_when_it_is_told_to(held, obstacles):
     obstacles += [locked()] * 3
     answers = [False, True]
 
-    with pytest.raises(OperationalError, match="locked"):
+    with pytest.raises(database.DatabaseUnavailable, match="locked"):
         database.patiently(
             lambda: leases._write(held, leases._SETTLED, "default"),
             using="default",
@@ -285,7 +285,7 @@ def test_a_row_that_refuses_every_change_is_due_when_its_lease_ends(held, refuse
 def test_a_database_that_goes_down_while_that_is_said(held, obstacles):
     obstacles += [IntegrityError("no")] * 2 + [locked()] * 1000
 
-    with pytest.raises(OperationalError, match="locked"):
+    with pytest.raises(database.DatabaseUnavailable, match="locked"):
         leases.settle(held, using="default")
 
 
@@ -339,7 +339,7 @@ def test_a_commit_whose_confirmation_was_lost_is_none_that_failed(held, monkeypa
 def test_trouble_that_passes_is_not_taken_for_a_bad_answer(held, obstacles, before):
     obstacles += [DataError("no")] * before + [locked()]
 
-    with pytest.raises(OperationalError, match="locked"):
+    with pytest.raises(database.DatabaseUnavailable, match="locked"):
         leases.settle(held, using="default")
 
 
