@@ -93,11 +93,11 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
                     keys += newest.values_list("pk", flat=True)[: len(batch)]
         return keys
 
-    def due(self, now: datetime | None = None) -> Self:
+    def due(self) -> Self:
         """To be sent now: its time has come, and its shop is not paused."""
-        now = now or timezone.now()
-        paused = ShopState.objects.paused(now)  # a subquery, so it uses the same database
-        return self.filter(next_attempt_at__lte=now).exclude(shop__in=paused.values("shop"))
+        paused = ShopState.objects.paused()  # a subquery, so it uses the same database
+        due = self.filter(next_attempt_at__lte=timezone.now())
+        return due.exclude(shop__in=paused.values("shop"))
 
     def overdue(self, after: timedelta = OVERDUE_AFTER) -> Self:
         """Pending, although it was asked for longer than ``after`` ago.
@@ -439,9 +439,9 @@ class RemovedOrder(models.Model):
 class ShopStateQuerySet(models.QuerySet["ShopState"]):
     """States of shops by what is true of them."""
 
-    def paused(self, now: datetime | None = None) -> Self:
+    def paused(self) -> Self:
         """Shops that are not called for now."""
-        return self.filter(paused_until__gt=now or timezone.now())
+        return self.filter(paused_until__gt=timezone.now())
 
 
 class ShopState(models.Model):

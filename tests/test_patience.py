@@ -63,7 +63,7 @@ def test_tells_that_it_could_not_claim(hinder, monkeypatch):
     monkeypatch.setattr(backlog, "LEASE_MARGIN", 0.1)
     hinder(backlog, "claim", times=1000)
 
-    with pytest.raises(OperationalError):
+    with pytest.raises(database.DatabaseUnavailable):
         push()
 
 

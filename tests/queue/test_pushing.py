@@ -7,6 +7,7 @@ import threading
 import time
 from datetime import timedelta
 from decimal import Decimal, Inexact, InvalidOperation, localcontext
+from unittest import mock
 
 import pytest
 import requests
@@ -346,7 +347,8 @@ class TestRetryAfter:
         assert komfortkasse.numbers == ["1001"]
 
         later = timezone.now() + timedelta(seconds=121)
-        assert RemovedOrder.objects.due(later).count() == 4
+        with mock.patch.object(timezone, "now", return_value=later):
+            assert RemovedOrder.objects.due().count() == 4
         ShopState.objects.update(paused_until=timezone.now())
         RemovedOrder.objects.update(next_attempt_at=timezone.now())
         assert push().states == {"removed": 4}
