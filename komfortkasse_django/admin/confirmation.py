@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import django
+from django.contrib.admin import helpers
 from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.functional import Promise
-from django.utils.translation import gettext, ngettext, pgettext_lazy
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext, ngettext, pgettext
 
 from komfortkasse_django.admin.markup import in_one_line, time_from_now
 from komfortkasse_django.conf import Shop, enabled_shops
@@ -30,11 +30,6 @@ if TYPE_CHECKING:
     from django.contrib import admin
 
 State = RemovedOrder.State
-
-NO_NUMBER = pgettext_lazy("komfortkasse", "no order number")
-BAD_NUMBER = _("an order number that cannot be sent to Komfortkasse")
-NOT_HANDLED = _("not handled by Komfortkasse")
-NOT_ALLOWED = _("you may not see it")
 
 _NAMED = 100  # orders that the page names: as many as a page of the admin's list
 _NAMED_LEFT_OUT = 20
@@ -53,6 +48,14 @@ def page_context(
     }
 
 
+def same_action(request: HttpRequest, action: str) -> list[tuple[str, str]]:
+    """Return the fields of a form that asks for ``action`` again, on what is selected now."""
+    keys = request.POST.getlist(helpers.ACTION_CHECKBOX_NAME)
+    across = request.POST.get("select_across", "0")
+    selected = [(helpers.ACTION_CHECKBOX_NAME, key) for key in keys]
+    return [("action", action), ("select_across", across), *selected]
+
+
 def shops_of(model: type[Model]) -> list[Shop]:
     """The shops to which removals of ``model`` are reported."""
     return [shop for shop in enabled_shops() if shop.has_orders_of(model)]
@@ -66,7 +69,7 @@ class Selection:
     """The database the orders are in."""
     orders: list[tuple[Model, list[Entry]]] = field(default_factory=list)
     """Those that can be removed, with what Komfortkasse will be asked."""
-    left_out: dict[Promise, list[Model]] = field(default_factory=lambda: defaultdict(list))
+    left_out: dict[str, list[Model]] = field(default_factory=lambda: defaultdict(list))
     """The others, by the reason."""
 
     @property
@@ -115,8 +118,9 @@ def examine(
     Raises what the shop's own ``ORDER_NUMBER`` and ``ORDER_FILTER`` raise, except ``ValueError``.
     """
     selection = Selection(using)
+    not_allowed = gettext("you may not see it")
     for order in distinct(orders):
-        entries, reason = _examine(order, shops, using) if is_allowed(order) else ([], NOT_ALLOWED)
+        entries, reason = _examine(order, shops, using) if is_allowed(order) else ([], not_allowed)
         if entries:
             selection.orders.append((order, entries))
         else:
@@ -124,19 +128,19 @@ def examine(
     return selection
 
 
-def _examine(order: Model, shops: Sequence[Shop], using: str) -> tuple[list[Entry], Promise]:
+def _examine(order: Model, shops: Sequence[Shop], using: str) -> tuple[list[Entry], str]:
     entries: list[Entry] = []
-    reason = NOT_HANDLED
+    reason = gettext("not handled by Komfortkasse")
     for shop in shops:
         try:
             number = number_of(shop, order, using=using, trusted=True)
         except ValueError:
-            reason = BAD_NUMBER
+            reason = gettext("an order number that cannot be sent to Komfortkasse")
             continue
         if number is not None:
             entries.append((shop.alias, number))
         elif shop.wants is None or shop.wants(order):
-            reason = NO_NUMBER
+            reason = pgettext("komfortkasse", "no order number")
     return entries, reason
 
 

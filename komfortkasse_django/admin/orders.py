@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.contrib.admin import helpers
 from django.contrib.admin.sites import AdminSite
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
@@ -14,7 +13,13 @@ from django.urls import URLPattern, path
 from django.utils.translation import gettext_lazy as _
 
 from komfortkasse_django.admin.actions import remove_orders
-from komfortkasse_django.admin.confirmation import describe, examine, page_context, shops_of
+from komfortkasse_django.admin.confirmation import (
+    describe,
+    examine,
+    page_context,
+    same_action,
+    shops_of,
+)
 from komfortkasse_django.admin.links import admin_url, note_on
 from komfortkasse_django.orders import for_write
 
@@ -61,11 +66,7 @@ class OrderAdminMixin(_Base):
     def remove_from_komfortkasse(
         self, request: HttpRequest, queryset: QuerySet[Model]
     ) -> HttpResponse | None:
-        selected = request.POST.getlist(helpers.ACTION_CHECKBOX_NAME)
-        across = request.POST.get("select_across") == "1"
-        # If all pages are selected, the query says which orders. Django still requires one key.
-        again = [(helpers.ACTION_CHECKBOX_NAME, key) for key in selected[: 1 if across else None]]
-        again += [("action", "remove_from_komfortkasse"), ("select_across", str(int(across)))]
+        again = same_action(request, "remove_from_komfortkasse")
         return self._confirm_and_remove(
             request, queryset, again=again, cancel_url=request.get_full_path()
         )

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.contrib.admin import helpers
 from django.contrib.admin.actions import delete_selected
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import TemplateResponse
@@ -31,7 +30,7 @@ from komfortkasse_django.admin.changelist import (
     problems_of,
     to_do_of,
 )
-from komfortkasse_django.admin.confirmation import page_context
+from komfortkasse_django.admin.confirmation import page_context, same_action
 from komfortkasse_django.admin.export import csv_of
 from komfortkasse_django.admin.markup import (
     isolated,
@@ -164,11 +163,7 @@ class RemovedOrderAdmin(RemovalPage):
             "count": count,
             "named": [(row.order_number, to_settle(row)) for row in rows[:_NAMED]],
             "more": count - _NAMED,
-            "again": [
-                (name, value)
-                for name in ("action", "select_across", helpers.ACTION_CHECKBOX_NAME)
-                for value in request.POST.getlist(name)
-            ],
+            "again": same_action(request, "settle"),
             "seen_at": timezone.now().isoformat(),
             "max_note_length": MAX_NOTE_LENGTH,
             "cancel_url": request.get_full_path(),
