@@ -14,7 +14,7 @@ from django.utils.translation import pgettext, pgettext_lazy
 from komfortkasse_django.conf import shops
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
 from komfortkasse_django.reports.reasons import obstacle, reason_of
-from komfortkasse_django.reports.status import Kind, Problem, Status
+from komfortkasse_django.reports.status import Kind, Status
 from komfortkasse_django.reports.wording import (
     cases_in_words,
     error_and_hint,
@@ -136,15 +136,12 @@ def problems_of(status: Status) -> Iterator[tuple[str, str]]:
     for problem in problems:
         failing = status.failing.get(problem.shop)
         details = hint(problem, status) or (error_and_hint(failing) if failing else "")
-        yield _with_advice(problem, status), details
+        words = f"{problem_in_words(problem, status)}."
+        if problem.kind == Kind.WRONG_KEY:
+            words = f"{words} {reason_of(problem.kind).advice}"
+        yield words, details
     told = {problem.shop for problem in problems}
     for alias, pause in status.pauses.items():
         if alias not in told:
             advice = reason_of(pause.error_code).advice
             yield f"{obstacle(alias, status.pauses)}. {advice}", error_and_hint(pause)
-
-
-def _with_advice(problem: Problem, status: Status) -> str:
-    words = problem_in_words(problem, status)
-    advice = reason_of(problem.kind).advice if problem.kind == Kind.WRONG_KEY else ""
-    return f"{words}. {advice}".rstrip()

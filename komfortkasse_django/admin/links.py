@@ -1,14 +1,13 @@
 """From an order in the shop's admin to its removals, and from a removal to the order."""
 
 import logging
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.contrib.admin.sites import AdminSite
 from django.contrib.admin.utils import quote
 from django.db import router
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
 
@@ -83,26 +82,22 @@ def note_on(
     # Read the order again: a form that is not valid may have changed this instance.
     rows = for_write(model_admin.get_queryset(request)).filter(pk=order.pk)
     try:
-        removals = _removals_of(rows, its_shops)
+        selection = examine(rows, its_shops, using=rows.db, is_allowed=lambda order: True)
+        known = known_removals(selection.entries, using=rows.db)
     except Exception:
         # The form is the shop's own, so it must not fail because of this.
         logger.exception("Order %s: its removals cannot be shown", order.pk)
         return {"komfortkasse_has_failed": True}
-    if not removals:
+    if not known:
         return {}
     return {
         "komfortkasse_removals": [
             (row, in_one_line(row, exact_and_from_now), _url_of(row, mirror_admin, request))
-            for row in removals
+            for its_removals in known.values()
+            for row in its_removals
         ],
         "komfortkasse_has_several_shops": len(its_shops) > 1,
     }
-
-
-def _removals_of(orders: QuerySet[Model], shops: Sequence[Shop]) -> list[RemovedOrder]:
-    selection = examine(orders, shops, using=orders.db, is_allowed=lambda order: True)
-    known = known_removals(selection.entries, using=orders.db)
-    return [row for rows in known.values() for row in rows]
 
 
 def _mirror_admin(
