@@ -119,9 +119,10 @@ class Probing:
         if self.trouble is None:
             self.calls.resume()
         elif self.blames_orders:
-            # Too many. The next push goes on, and asks first, as it does after an odd count.
+            # Too many. The next push goes on, and asks first, as it does after an odd count. None
+            # are left if another call was answered after the last failure.
             failures = self.calls.failures
-            self.breaker.count(failures - 1 + failures % 2, self.trouble)
+            self.breaker.count(max(1, failures - 1 + failures % 2), self.trouble)
             raise self._pause(self.trouble, is_news=False)
         elif stops_at_once(self.trouble) or self.is_trial or not self.backlog.has_more:
             raise self._pause(self.trouble)

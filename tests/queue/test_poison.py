@@ -7,7 +7,9 @@ import pytest
 import requests
 from django.utils import timezone
 
+from komfortkasse_django.exceptions import AuthenticationFailed
 from komfortkasse_django.models import RemovedOrder, ShopState
+from komfortkasse_django.queue.calls import Calls
 from komfortkasse_django.queue.pushing import push
 from tests.shop.models import Order
 from tests.support.komfortkasse import error, order_json
@@ -136,6 +138,27 @@ def test_do_not_hide_what_concerns_all(komfortkasse, answer):
     assert ShopState.objects.get().is_paused()
     # How many were under way by then depends on the machine.
     assert 0 < good_ones_left() <= 35
+
+
+def test_do_not_hide_it_if_another_call_is_answered_after_it(komfortkasse, monkeypatch):
+    judge = Calls._judge
+
+    def judge_beside_an_answer(calls, call):
+        judge(calls, call)
+        if isinstance(call.error, AuthenticationFailed):
+            calls.failures = 0
+
+    monkeypatch.setattr(Calls, "_judge", judge_beside_an_answer)
+    due(*BAD, *GOOD)
+    komfortkasse.answers.update(dict.fromkeys(BAD, error(500)))
+    komfortkasse.answers["good-30"] = error(401, "API Key invalid")
+
+    push()
+
+    state = ShopState.objects.get()
+    assert state.is_paused()
+    assert state.error_code == "authentication_failed"
+    assert state.failures % 2 == 1, "so that the next push asks first"
 
 
 @pytest.mark.parametrize(
