@@ -21,14 +21,11 @@ from django.utils import timezone
 from komfortkasse_django.database import FIRST_WAIT, patiently, refuses_data, write_first
 from komfortkasse_django.exceptions import UNFORESEEN
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet, get_field
-from komfortkasse_django.queue.outcomes import postpone, take_over
+from komfortkasse_django.queue.outcomes import TEXTS, postpone, take_over
 
 logger = logging.getLogger("komfortkasse_django")
 
-_ANSWERED = (
-    *("payment_status", "reference_number", "amount", "amount_paid", "currency"),
-    *("collection_partner", "collection_file", "collection_status", "dunning_level"),
-)
+_ANSWERED = (*TEXTS, "amount", "amount_paid", "dunning_level")
 _SETTLED = (
     *("attempts", "next_attempt_at", "state", "error_code", "last_error", "finished_at"),
     *("settled_at", *_ANSWERED),

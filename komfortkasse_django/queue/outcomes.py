@@ -28,10 +28,12 @@ State = RemovedOrder.State
 FIRST_RETRY, LONGEST_RETRY = 60.0, 3600.0
 """Seconds to wait after the first failed attempt, and at most."""
 
-_TEXTS = (
+TEXTS = (
     *("payment_status", "reference_number", "currency"),
     *("collection_partner", "collection_file", "collection_status"),
 )
+"""What is stored of an answer as it came."""
+
 _AMOUNT = Context(prec=get_field("amount").max_digits, traps=[])  # type: ignore[attr-defined]
 
 Announcement = tuple[Signal, dict[str, object]] | None
@@ -41,7 +43,7 @@ Announcement = tuple[Signal, dict[str, object]] | None
 def store_order(row: RemovedOrder, order: Order) -> Announcement:
     """Komfortkasse has removed the order."""
     finish(row, State.REMOVED)
-    for name in _TEXTS:
+    for name in TEXTS:
         setattr(row, name, _storable(name, getattr(order, name)))
     row.amount = _amount(order.amount)
     row.amount_paid = _amount(order.amount_paid)

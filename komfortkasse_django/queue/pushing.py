@@ -127,18 +127,15 @@ class _Push:
         with ExitStack() as stack:
             parts = []
             for shop in shops:
-                if calls := self._calls_of(shop):
-                    stack.callback(calls.end)
-                    parts.append(_ShopPush(self, shop, calls))
+                try:
+                    calls = Calls(shop, self.limits, self.answers)
+                except (TypeError, ValueError) as error:
+                    self.leave(shop, f"its settings are wrong: {error}", logging.ERROR)
+                    continue
+                stack.callback(calls.end)
+                parts.append(_ShopPush(self, shop, calls))
             self._drain(parts)
         return self.result
-
-    def _calls_of(self, shop: Shop) -> Calls | None:
-        try:
-            return Calls(shop, self.limits, self.answers)
-        except (TypeError, ValueError) as error:
-            self.leave(shop, f"its settings are wrong: {error}", logging.ERROR)
-            return None
 
     def leave(self, shop: Shop, reason: str, level: int) -> None:
         """Note that the shop is left alone for the rest of this push."""
