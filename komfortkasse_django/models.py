@@ -312,8 +312,7 @@ class RemovedOrder(models.Model):
     SUPERSEDABLE = (RequestedVia.DELETE, RequestedVia.GONE, RequestedVia.RECONCILE)
     """These are not sent if an order with this number is alive. The others were a decision."""
 
-    # The database fills in what a new row does not set. Recording sets only a few columns, because
-    # each of them costs time for each deleted order.
+    # The database fills in what a new row does not set: each column that is sent costs time.
     shop = models.CharField(
         pgettext_lazy("komfortkasse", "shop"),
         max_length=255,
