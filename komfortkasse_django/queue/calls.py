@@ -89,7 +89,7 @@ class Calls:
     """
 
     def __init__(self, shop: Shop, limits: Limits, answers: "SimpleQueue[Call]") -> None:
-        self.in_flight = 0
+        self.unanswered = 0
         """Calls whose answers the push has not taken, also those that wait for a thread."""
         self.failures = 0
         """In a row, as the threads see them. ``ShopState`` has those of all processes."""
@@ -122,7 +122,7 @@ class Calls:
 
     def start(self, call: Call) -> None:
         """Make the call in a thread, as soon as one is free."""
-        self.in_flight += 1
+        self.unanswered += 1
         self._executor.submit(self._make, call)
 
     def resume(self) -> None:

@@ -37,9 +37,9 @@ class Probing:
     breaker: Breaker
     question: Call | None = None
     """The call for an order that cannot exist, from its start to its answer."""
-    is_trial: bool = False
+    probe_is_order: bool = False
     """Whether the probe is an order: if it fails, the shop is paused without a question."""
-    trouble: BaseException | None = None
+    last_failure: BaseException | None = None
     """The last failure since Komfortkasse answered; one that ``stops_at_once`` is kept for good."""
     blames_orders: bool = False
     """Whether the question was answered after failures. Then the breaker counts no more of them."""
@@ -72,10 +72,11 @@ class Probing:
 
     def _try_one(self) -> None:
         """Send one order, if possible one that was never tried."""
-        self.is_trial = True
+        self.probe_is_order = True
         leases = self.backlog.claim(1, new_first=True)
         self.sending.send(leases, failures=self.breaker.state.failures)
-        if not self.calls.in_flight:
+        if not self.calls.unanswered:
+            self.probe_is_order = False
             self.breaker.release_probe()  # the order is alive again: the next one
 
     def judge(self, question: Call) -> None:
@@ -84,13 +85,13 @@ class Probing:
         if question.is_answered:
             self.breaker.close()
             self.calls.resume()
-            if self.trouble is not None:
+            if self.last_failure is not None:
                 self.blames_orders = True
                 self.calls.stop_after = _MOST_BAD
         elif isinstance(question.error, Exception):
             raise self.fail(question.error)
-        elif self.trouble is not None:
-            raise self._pause(self.trouble)
+        elif self.last_failure is not None:
+            raise self._pause(self.last_failure)
         else:
             self.breaker.release_probe()
 
@@ -98,34 +99,34 @@ class Probing:
         """Count the failures in a row; an answer clears them."""
         failures = 0
         for call in calls:
-            keeps_trouble = self.trouble is not None and stops_at_once(self.trouble)
+            keeps_last = self.last_failure is not None and stops_at_once(self.last_failure)
             if is_failure(call.error):
                 failures += 1
-                self.trouble = self.trouble if keeps_trouble else call.error
+                self.last_failure = self.last_failure if keeps_last else call.error
             elif call.is_answered:
                 failures = 0
                 self.breaker.close()
-                self.is_trial = False
-                self.trouble = self.trouble if keeps_trouble else None
-        if failures and self.trouble is not None and not self.blames_orders:
-            self.breaker.count(failures, self.trouble)
+                self.probe_is_order = False
+                self.last_failure = self.last_failure if keeps_last else None
+        if failures and self.last_failure is not None and not self.blames_orders:
+            self.breaker.count(failures, self.last_failure)
             if self.breaker.needs_probe:  # those of other processes count, too
                 self.calls.halt()
-        if self.is_trial and self.trouble is None:
+        if self.probe_is_order and self.last_failure is None:
             self.breaker.release_probe()  # the call was not made
 
     def decide(self) -> None:
         """Go on, ask or pause, after the last answer of calls that were halted."""
-        if self.trouble is None:
+        if self.last_failure is None:
             self.calls.resume()
         elif self.blames_orders:
             # Too many. The next push goes on, and asks first, as it does after an odd count. None
             # are left if another call was answered after the last failure.
             failures = self.calls.failures
-            self.breaker.count(max(1, failures - 1 + failures % 2), self.trouble)
-            raise self._pause(self.trouble, is_news=False)
-        elif stops_at_once(self.trouble) or self.is_trial or not self.backlog.has_more:
-            raise self._pause(self.trouble)
+            self.breaker.count(max(1, failures - 1 + failures % 2), self.last_failure)
+            raise self._pause(self.last_failure, is_news=False)
+        elif stops_at_once(self.last_failure) or self.probe_is_order or not self.backlog.has_more:
+            raise self._pause(self.last_failure)
         else:
             self._ask()
 

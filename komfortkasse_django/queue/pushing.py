@@ -149,12 +149,12 @@ class _Push:
         while True:
             share = -(-self.limits.rows // len(parts)) if parts else 0
             refilled = [part.refill(share) for part in parts]
-            in_flight = sum(part.calls.in_flight for part in parts)
-            if not (in_flight or any(refilled)):
+            unanswered = sum(part.calls.unanswered for part in parts)
+            if not (unanswered or any(refilled)):
                 break
             answered: dict[Calls, list[Call]] = defaultdict(list)
-            for call in self._wait(in_flight, at_once=any(refilled)):
-                call.calls.in_flight -= 1
+            for call in self._wait(unanswered, at_once=any(refilled)):
+                call.calls.unanswered -= 1
                 if call.error is not None and not isinstance(call.error, Exception):
                     self.limits.end(call.error)
                 answered[call.calls].append(call)
@@ -166,14 +166,14 @@ class _Push:
         if self.limits.ended_by is not None:
             raise self.limits.ended_by
 
-    def _wait(self, in_flight: int, *, at_once: bool) -> list[Call]:
+    def _wait(self, unanswered: int, *, at_once: bool) -> list[Call]:
         """Wait for an answer, and a moment for others, to settle them together.
 
         ``at_once`` returns only those that are there.
         """
         calls = [] if at_once else [self.answers.get()]
         until = time.monotonic() + (0.0 if at_once else _LINGER)
-        while len(calls) < in_flight:
+        while len(calls) < unanswered:
             try:
                 calls.append(self.answers.get(timeout=max(0.0, until - time.monotonic())))
             except Empty:
@@ -212,19 +212,19 @@ class _ShopPush:
             or self.probing.question
             or self.calls.is_halted
             or not self.backlog.has_more
-            or self.calls.in_flight > window // 2
+            or self.calls.unanswered > window // 2
             or limits.rows <= 0
             or limits.are_reached()
         ):
             return False
         self.breaker.read()
-        if self.breaker.needs_probe and self.calls.in_flight:
+        if self.breaker.needs_probe and self.calls.unanswered:
             return False  # their answers may end the trouble that another process has
         try:
             if self.breaker.needs_probe:
                 self.probing.probe()
             else:
-                at_most = min(window - self.calls.in_flight, share_of_limit)
+                at_most = min(window - self.calls.unanswered, share_of_limit)
                 leases = self.backlog.claim(at_most, new_first=blames_orders)
                 self.sending.send(leases, failures=self.breaker.state.failures)
         except AuthenticationFailed as error:
@@ -249,7 +249,7 @@ class _ShopPush:
             self.settlement.store_answers(calls)
         finally:
             self.probing.count(calls)
-        if self.calls.is_halted and not (self.calls.in_flight or self.is_left):
+        if self.calls.is_halted and not (self.calls.unanswered or self.is_left):
             self.probing.decide()
 
     def _leave(self, error: LeaveAlone) -> None:

@@ -397,6 +397,28 @@ class TestManyProcesses:
         assert RemovedOrder.objects.superseded().get().order_number == "alive"
 
 
+    def test_rows_that_are_alive_again_are_no_probe_that_failed(self, komfortkasse, wait):
+        """Another process ends the trouble meanwhile. Later failures lead to the question."""
+        due(*numbers(4))
+        komfortkasse.answer = error(503)
+        push()
+        ShopState.objects.update(failures=4)  # the next probe is an order
+        due("alive")
+        Order.objects.create(number="alive")
+        wait(16)
+        make_due()
+        questions = len(komfortkasse.questions)
+
+        def end_the_trouble(rows):
+            if any(row.order_number == "alive" for row in rows):
+                ShopState.objects.update(failures=0, paused_until=None, failing_since=None)
+
+        push(on_settled=end_the_trouble)
+
+        assert RemovedOrder.objects.superseded().get().order_number == "alive"
+        assert len(komfortkasse.questions) == questions + 1
+
+
 class TestWebRequests:
     def test_three_wait_and_then_none(self, configure, monkeypatch):
         """With a service that accepts the connection and never answers."""
