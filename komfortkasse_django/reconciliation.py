@@ -228,7 +228,8 @@ class _Walk:
 def _alone(shop: str, using: str) -> Iterator[None]:
     """A transaction in which no other reconciliation of the shop looks up and records."""
     states = ShopState.objects.using(using)
-    states.get_or_create(pk=shop)
+    if not states.filter(pk=shop).exists():
+        states.bulk_create([ShopState(shop=shop)], ignore_conflicts=True)
     with transaction.atomic(using):
         write_first(using, RemovedOrder)
         states.select_for_update().get(pk=shop)

@@ -72,7 +72,7 @@ class RemovalPage(_Base):
         assert obj is not None  # noqa: S101 - nothing can be added
         shop = ["shop"] if len(shops()) > 1 or obj.shop not in shops() else []
         says = ["state_badge", "outcome", *_answered(obj)]
-        happened = ["order_number", *shop, "requested_via", "requested_when", "attempts"]
+        happened = ["order_number", *shop, "requested_how", "requested_when", "attempts"]
         fieldsets: list[tuple[_StrOrPromise | None, Any]] = [
             (_("What Komfortkasse says"), {"fields": says}),
             (pgettext_lazy("komfortkasse", "What happened"), {"fields": happened}),
@@ -107,6 +107,10 @@ class RemovalPage(_Base):
     @admin.display(description=pgettext_lazy("komfortkasse", "finished at"))
     def finished(self, row: RemovedOrder) -> SafeString:
         return exact_and_from_now(cast("datetime", row.finished_at))
+
+    @admin.display(description=pgettext_lazy("komfortkasse", "requested via"))
+    def requested_how(self, row: RemovedOrder) -> str:
+        return row.get_requested_via_display()  # one that this version does not know as it is
 
     @admin.display(description=pgettext_lazy("komfortkasse", "requested at"))
     def requested_when(self, row: RemovedOrder) -> SafeString:

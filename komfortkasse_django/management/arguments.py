@@ -32,8 +32,15 @@ def positive_seconds(text: str) -> float:
 def add_shop(parser: ArgumentParser) -> None:
     """Add ``--shop``."""
     parser.add_argument(
-        "--shop", metavar="ALIAS", choices=shops(), help="only this alias of KOMFORTKASSE"
+        "--shop", metavar="ALIAS", type=_shop, help="only this alias of KOMFORTKASSE"
     )
+
+
+def _shop(alias: str) -> str:
+    if alias not in shops():
+        known = ", ".join(shops()) or "none at all"
+        raise ArgumentTypeError(f"KOMFORTKASSE has no shop {alias!r}, but {known}")
+    return alias
 
 
 def add_database(parser: ArgumentParser) -> None:

@@ -1,11 +1,12 @@
-"""What all commands share: they say in one line if the mirror's tables are not migrated."""
+"""What all commands share: they say in one line which table of the mirror is missing."""
 
 from typing import Any
 
+from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, router
-from django.db.migrations.executor import MigrationExecutor
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from komfortkasse_django.models import RemovedOrder
 
@@ -24,21 +25,36 @@ class MirrorCommand(BaseCommand):
 
 
 def missing_in(database: str | None) -> str:
-    """Return that the tables are not as they should be and what to do, or an empty string.
+    """Return which table or column is missing and what to do, or an empty string.
 
     ``database`` is an alias; None means what the database routers say.
     """
     try:
         using = database or router.db_for_write(RemovedOrder)
-        executor = MigrationExecutor(connections[using])
-        newest = executor.loader.graph.leaf_nodes(RemovedOrder._meta.app_label)
-        is_migrated = not executor.migration_plan(newest)
+        missing = _missing(using)
     except Exception:  # noqa: BLE001 - such as a database that cannot be reached
         return ""
-    if is_migrated:
-        return ""
     migrate = "migrate" if using == DEFAULT_DB_ALIAS else f"migrate --database {using}"
-    return _(
-        'In database "%(database)s" tables or columns of komfortkasse_django are missing. Run'
-        ' "manage.py %(migrate)s".'
-    ) % {"database": using, "migrate": migrate}
+    return missing and _(
+        'Database "%(database)s" has no %(missing)s. Run "manage.py %(migrate)s".'
+    ) % {"database": using, "missing": missing, "migrate": migrate}
+
+
+def _missing(using: str) -> str:
+    # Not from the error: each database has its own, and SQLite has no code for it.
+    connection = connections[using]
+    introspection = connection.introspection
+    with connection.cursor() as cursor:
+        tables = introspection.table_names(cursor)
+        for model in apps.get_app_config("komfortkasse_django").get_models():
+            table = model._meta.db_table
+            if table not in tables:
+                return pgettext("komfortkasse", "table %(table)s") % {"table": table}
+            there = {each.name for each in introspection.get_table_description(cursor, table)}
+            for field in model._meta.concrete_fields:
+                if field.column not in there:
+                    return pgettext("komfortkasse", "column %(column)s in table %(table)s") % {
+                        "column": field.column,
+                        "table": table,
+                    }
+    return ""

@@ -56,8 +56,9 @@ class Probing:
         if not self.backlog.has_more:
             return
         if not self.breaker.take_probe(self.shop.deadline + LEASE_MARGIN):
-            reason = "it is paused: another process finds out whether that is over"
-            raise LeaveAlone(reason, logging.DEBUG)
+            raise LeaveAlone(
+                "it is paused: another process finds out whether that is over", logging.DEBUG
+            )
         self.calls.connect(state.failures)
         if self.breaker.asks_next:
             self._ask()
@@ -113,6 +114,7 @@ class Probing:
             if self.breaker.needs_probe:  # those of other processes count, too
                 self.calls.halt()
         if self.probe_is_order and self.last_failure is None:
+            self.probe_is_order = False
             self.breaker.release_probe()  # the call was not made
 
     def decide(self) -> None:

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from django.forms.utils import to_current_timezone
 from django.utils.formats import time_format
 from django.utils.functional import Promise
-from django.utils.text import format_lazy
 from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from komfortkasse_django.conf import DEFAULT_API_URL, shops
+from komfortkasse_django.conf import shops
 from komfortkasse_django.exceptions import (
     SHOP_CODE,
     UNFORESEEN,
@@ -32,7 +31,7 @@ class Reason:
     """In a few words that can follow a colon."""
     advice: Promise
     """What it means and what to do about it."""
-    hint: Promise | str
+    hint: Promise | str = ""
     """What those who look after the website should do. Only here settings are named."""
 
 
@@ -52,12 +51,10 @@ REASONS = {
             "Komfortkasse has understood the request and refuses it. The last line of this page has"
             " its own words. Look at the order in Komfortkasse, or ask its support."
         ),
-        _("The support of Komfortkasse knows what it means."),
     ),
     ServiceUnavailable.code: Reason(
         _("Komfortkasse is out of order or overloaded"),
         _("The trouble is at Komfortkasse and should pass. There is nothing for you to do."),
-        _("Look again later: the trouble is not in your settings."),
     ),
     ConnectionFailed.code: Reason(
         pgettext_lazy("komfortkasse", "no connection"),
@@ -65,7 +62,7 @@ REASONS = {
             "Komfortkasse could not be reached. If this takes longer than an hour, please tell"
             " those who look after the website."
         ),
-        _("Check API_URL, and the server's network, proxy and certificates."),
+        pgettext_lazy("komfortkasse", "Check the server's network."),
     ),
     DeadlineExceeded.code: Reason(
         _("Komfortkasse took too long to answer"),
@@ -81,13 +78,7 @@ REASONS = {
             "Something answered, but not as Komfortkasse does. If this goes on, please tell those"
             " who look after the website."
         ),
-        format_lazy(
-            _(
-                'Write API_URL as "{url}". If it says that already, a proxy or a login page answers'
-                " instead of Komfortkasse."
-            ),
-            url=DEFAULT_API_URL,
-        ),
+        _("Check API_URL, and whether a proxy or a login page answers instead of Komfortkasse."),
     ),
     SHOP_CODE: Reason(
         _("the shop's own code failed"),

@@ -118,9 +118,9 @@ def money(amount: Decimal, currency: str) -> str:
     return f"{number}\N{NO-BREAK SPACE}{currency}".rstrip("\N{NO-BREAK SPACE}")
 
 
-def named(numbers: Sequence[str], count: int) -> str:
+def named(numbers: Sequence[str], count: int, *, at_most: int = _NAMED) -> str:
     """The first of ``count`` order numbers, and how many more there are."""
-    first = numbers[:_NAMED]
+    first = numbers[:at_most]
     orders = ", ".join(first)
     if count == len(first):
         return orders

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from komfortkasse_django.management.commands import komfortkasse_prune
-from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet
 from tests.shop.models import IntegerOrder, Order
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -193,6 +193,27 @@ def test_leaves_the_database_to_others_in_between(monkeypatch):
 
     assert len(slept) == 3
     assert all(seconds > 0 for seconds in slept)
+
+
+def test_that_is_broken_off_tells_what_it_did(monkeypatch, capsys):
+    monkeypatch.setattr(komfortkasse_prune, "_CHUNK", 10)
+    rows(25)
+    original, calls = RemovedOrderQuerySet.delete, []
+
+    def delete(self):
+        calls.append(self)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(self)
+
+    monkeypatch.setattr(RemovedOrderQuerySet, "delete", delete)
+    out = StringIO()
+
+    with pytest.raises(KeyboardInterrupt):
+        call_command("komfortkasse_prune", "--older-than", "30", stdout=out)
+
+    assert out.getvalue() == "Deleted 10 finished removals.\n"
+    assert RemovedOrder.objects.count() == 15
 
 
 def test_tells_receivers_of_the_shop():

@@ -203,8 +203,8 @@ class TestPush:
             (["--watch", "0"], "'0' is not a number of seconds above 0"),
             (["--watch", "soon"], "'soon' is not a number of seconds above 0"),
             (["--watch", "inf"], "'inf' is not a number of seconds above 0"),
-            (["--shop", "x"], "argument --shop: invalid choice: 'x' (choose from"),
-            (["--database", "x"], "argument --database: invalid choice: 'x' (choose from"),
+            (["--shop", "x"], "KOMFORTKASSE has no shop 'x', but default"),
+            (["--database", "x"], "--database: invalid choice: 'x' (choose from"),
             (["1001"], "unrecognized arguments"),
         ],
     )
@@ -216,7 +216,7 @@ class TestPush:
         settings.KOMFORTKASSE = {}
 
         assert exit_code("komfortkasse_push", "--shop", "x", "--skip-checks") == 2
-        assert "invalid choice: 'x'" in capsys.readouterr().err
+        assert "but none at all" in capsys.readouterr().err
 
     @pytest.fixture
     def on_terminal(self, monkeypatch):

@@ -83,8 +83,8 @@ class TestOutput:
 
         out = call("--dry-run")
 
-        assert "for each: 11 (0, 1, 2, 3, 4 and 6 more)\n" in out
-        assert "at Komfortkasse: 11 (20, 21, 22, 23, 24 and 6 more)\n" in out
+        assert "for each: 11 (0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 1 more)\n" in out
+        assert "at Komfortkasse: 11 (20, 21, 22, 23, 24, 25, 26, 27, 28, 29 and 1 more)\n" in out
 
     def test_names_what_is_alive_again(self):
         create("1001", cancelled=False)

@@ -326,7 +326,7 @@ class TestAliveInTheShop:
         assert exit_code("komfortkasse_remove", *numbers, "--no-input") == 0
 
         first, _ = capsys.readouterr().out.splitlines()
-        assert first == f"Alive in the shop: {', '.join(numbers[:5])} and 7 more"
+        assert first == f"Alive in the shop: {', '.join(numbers[:10])} and 2 more"
 
     def test_is_looked_up_in_parts(self, terminal, capsys, monkeypatch):
         """Databases limit the number of parameters."""
@@ -335,7 +335,7 @@ class TestAliveInTheShop:
         terminal("no\n")
 
         assert exit_code("komfortkasse_remove", *numbers) == 1
-        assert "1005 and 7 more\n" in capsys.readouterr().out
+        assert "1010 and 2 more\n" in capsys.readouterr().out
 
     def test_that_cannot_be_told_is_refused(self, configure, capsys):
         def broken(order):

@@ -219,7 +219,9 @@ def test_knows_all_log_messages():
     }
     # Those with a level that depends on the reason.
     varying = {text_of(call.args[1]): "ERROR or WARNING" for call in calls("logger.log")}
-    varying["Shop … is left alone in this push: …"] = "ERROR"  # or DEBUG
+    levels = {ast.unparse(each) for call in calls("LeaveAlone") for each in call.args[1:]}
+    assert levels == {"logging.DEBUG"}, "by default it is an error"
+    varying["Shop … is left alone in this push: …"] = "ERROR"
     logged |= set(varying.items())
     # With --watch it logs the messages that it otherwise prints.
     still_due = {text_of(call.args[1]) for call in calls("ngettext")}

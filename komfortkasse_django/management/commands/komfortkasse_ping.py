@@ -5,14 +5,44 @@ from uuid import uuid4
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
-from django.utils.translation import pgettext
+from django.utils.translation import gettext_lazy, pgettext
 
 from komfortkasse_django.client import Client
-from komfortkasse_django.conf import Shop, enabled_shops, shops
-from komfortkasse_django.exceptions import KomfortkasseError, OrderNotFound, UnexpectedAnswer
+from komfortkasse_django.conf import DEFAULT_API_URL, Shop, enabled_shops, shops
+from komfortkasse_django.exceptions import (
+    AuthenticationFailed,
+    ConnectionFailed,
+    DeadlineExceeded,
+    InvalidRequest,
+    KomfortkasseError,
+    OrderNotFound,
+    ServiceUnavailable,
+    UnexpectedAnswer,
+)
 from komfortkasse_django.management.arguments import add_shop
 from komfortkasse_django.queue.calls import IMPOSSIBLE, api_key_of
-from komfortkasse_django.reports.reasons import reason_of
+
+_ADVICE = {
+    AuthenticationFailed.code: gettext_lazy(
+        "Set API_KEY to the key that Komfortkasse shows for this shop."
+    ),
+    ConnectionFailed.code: gettext_lazy(
+        "Look at API_URL and at this server's network, proxy and certificates."
+    ),
+    DeadlineExceeded.code: gettext_lazy(
+        "Try again. If that does not help, look at the network or raise DEADLINE."
+    ),
+    ServiceUnavailable.code: gettext_lazy(
+        "Try again later: the trouble is at Komfortkasse, not in your settings."
+    ),
+    InvalidRequest.code: gettext_lazy(
+        "Look at API_URL, and ask the support of Komfortkasse what it means."
+    ),
+    UnexpectedAnswer.code: gettext_lazy(
+        'Write API_URL as "%(url)s". If it says that already, a proxy or a login page of the'
+        " network answers instead of Komfortkasse."
+    ),
+}
 
 
 class Command(BaseCommand):
@@ -47,9 +77,11 @@ def _problem_of(shop: Shop) -> str:
     except OrderNotFound:
         return ""
     except KomfortkasseError as error:
-        return f"{error}. {reason_of(error.code).hint}"
+        return f"{error}. {_ADVICE[error.code] % {'url': DEFAULT_API_URL}}"
     except (TypeError, ValueError) as error:
         # The checks do not look at the key of a shop that is switched off.
         return str(error)
-    problem = _("This is not Komfortkasse: it knows an order that cannot exist.")
-    return f"{problem} {reason_of(UnexpectedAnswer.code).hint}"
+    advice = _(
+        'This is not Komfortkasse: it knows an order that cannot exist. Write API_URL as "%(url)s".'
+    )
+    return advice % {"url": DEFAULT_API_URL}

@@ -64,16 +64,22 @@ class Command(MirrorCommand):
                 "Would delete %(count)d finished removals.",
                 count,
             )
-        else:
-            count = sum(chunk.delete()[0] for chunk in _prunable(rows))
+            self.stdout.write(text % {"count": count})
+            return
+        count = 0
+        try:
+            for chunk in _prunable(rows):
+                _total, by_model = chunk.delete()
+                count += by_model.get(RemovedOrder._meta.label, 0)
+        finally:
             text = npgettext(
                 "komfortkasse",
                 "Deleted %(count)d finished removal.",
                 "Deleted %(count)d finished removals.",
                 count,
             )
-        if dry_run or verbosity > 0:
-            self.stdout.write(text % {"count": count})
+            if verbosity > 0:
+                self.stdout.write(text % {"count": count})
 
 
 def _prunable(rows: RemovedOrderQuerySet) -> Iterator[RemovedOrderQuerySet]:

@@ -84,7 +84,8 @@ def _describe(shop: Shop, findings: Findings) -> list[str]:
     alive_again = _("Alive again, but removed at Komfortkasse: %(count)d (%(numbers)s)")
     for text, found in ((missing, findings.missing), (alive_again, findings.alive_again)):
         if found.count:
-            lines.append(text % {"count": found.count, "numbers": named(found.first, found.count)})
+            numbers = named(found.first, found.count, at_most=len(found.first))
+            lines.append(text % {"count": found.count, "numbers": numbers})
     return lines
 
 

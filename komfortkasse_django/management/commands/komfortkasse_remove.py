@@ -24,6 +24,7 @@ State = RemovedOrder.State
 
 LOOKED_UP = 1000
 """How many numbers are looked up by one query."""
+_NAMED = 10  # orders that are named; the others are counted
 
 
 class Command(MirrorCommand):
@@ -69,7 +70,7 @@ class Command(MirrorCommand):
         alive = sorted(_in_shop(theirs, wanted))
         if alive:
             text = pgettext("komfortkasse", "Alive in the shop: %(orders)s")
-            self.stdout.write(text % {"orders": named(alive, len(alive))})
+            self.stdout.write(text % {"orders": named(alive, len(alive), at_most=_NAMED)})
         if dry_run:
             text = npgettext(
                 "komfortkasse",
