@@ -140,6 +140,12 @@ class TestPause:
         row = RemovedOrder.objects.exclude(last_error="").first()
         assert (state().error_code, state().last_error) == (row.error_code, row.last_error)
 
+    def test_is_told_by_the_push_that_begins_it(self, komfortkasse):
+        due(*numbers(10))
+        komfortkasse.answer = komfortkasse.question = error(503)
+
+        assert "temporarily unavailable" in push().stopped["default"]
+
     def test_is_cleared_by_a_success(self, komfortkasse, failure, wait, caplog):
         due(*numbers(30))
         push()
