@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from komfortkasse_django.conf import Shop
 from komfortkasse_django.queue.backlog import LEASE_MARGIN, Backlog
-from komfortkasse_django.queue.breaker import Breaker, is_failure, stops_at_once
+from komfortkasse_django.queue.breaker import STOP_AFTER, Breaker, is_failure, stops_at_once
 from komfortkasse_django.queue.calls import IMPOSSIBLE, Call, Calls, LeaveAlone
 from komfortkasse_django.queue.outcomes import text_of
 from komfortkasse_django.queue.sending import Sending
@@ -59,6 +59,9 @@ class Probing:
             raise LeaveAlone(
                 "it is paused: another process finds out whether that is over", logging.DEBUG
             )
+        # Another process has found trouble since: that is Komfortkasse's again.
+        self.blames_orders = False
+        self.calls.stop_after = STOP_AFTER
         self.calls.connect(state.failures)
         if self.breaker.asks_next:
             self._ask()
@@ -113,7 +116,7 @@ class Probing:
             self.breaker.count(failures, self.last_failure)
             if self.breaker.needs_probe:  # those of other processes count, too
                 self.calls.halt()
-        if self.probe_is_order and self.last_failure is None:
+        if self.probe_is_order and not any(is_failure(call.error) for call in calls):
             self.probe_is_order = False
             self.breaker.release_probe()  # the call was not made
 
@@ -126,7 +129,7 @@ class Probing:
             # are left if another call was answered after the last failure.
             failures = self.calls.failures
             self.breaker.count(max(1, failures - 1 + failures % 2), self.last_failure)
-            raise self._pause(self.last_failure, is_news=False)
+            raise self._pause(self.last_failure, is_news=stops_at_once(self.last_failure))
         elif stops_at_once(self.last_failure) or self.probe_is_order or not self.backlog.has_more:
             raise self._pause(self.last_failure)
         else:

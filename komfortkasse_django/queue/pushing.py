@@ -134,8 +134,24 @@ class _Push:
                     continue
                 stack.callback(calls.end)
                 parts.append(_ShopPush(self, shop, calls))
-            self._drain(parts)
+            try:
+                self._drain(parts)
+            except BaseException:
+                self._store_the_rest(parts)
+                raise
         return self.result
+
+    def _store_the_rest(self, parts: "Sequence[_ShopPush]") -> None:
+        """Store what Komfortkasse has answered beside an error. It may not say it again."""
+        for part in parts:
+            part.calls.end()
+        answered: dict[Calls, list[Call]] = defaultdict(list)
+        while not self.answers.empty():
+            call = self.answers.get()
+            answered[call.calls].append(call)
+        with ExitStack() as stack:
+            for part in parts:
+                stack.callback(part.settlement.store_answers, answered[part.calls])
 
     def leave(self, shop: Shop, reason: str, level: int) -> None:
         """Note that the shop is left alone for the rest of this push."""
@@ -158,9 +174,10 @@ class _Push:
                 if call.error is not None and not isinstance(call.error, Exception):
                     self.limits.end(call.error)
                 answered[call.calls].append(call)
-            for part in parts:
-                if part.calls in answered:
-                    part.take(answered[part.calls])
+            with ExitStack() as stack:  # each of them, even if another one fails
+                for part in parts:
+                    if part.calls in answered:
+                        stack.callback(part.take, answered[part.calls])
         for part in parts:
             part.settlement.warn_if_all_are_unknown()
         if self.limits.ended_by is not None:
