@@ -2,8 +2,17 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import responses
+from django.test import TransactionTestCase
 
 from tests.support.komfortkasse import Komfortkasse
+from tests.support.tables import empty_tables
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _empty_tables_after_each_test() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", empty_tables)
+        yield
 
 
 @pytest.fixture
