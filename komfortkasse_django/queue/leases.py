@@ -9,10 +9,11 @@ their leases end, and a worker that lost its lease cannot overwrite the result o
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import DatabaseError, connections, transaction
 from django.db.models import F
@@ -45,6 +46,8 @@ class Lease:
     """``next_attempt_at`` as this worker wrote it: the proof that the row is still held."""
     others: Sequence[int] = ()
     """The primary keys of the other rows of the same shop and number, as far as they are known."""
+    as_claimed: Mapping[str, Any] = field(default_factory=dict)
+    """The values of the row as they are stored, as far as they are known."""
 
     def give_back(self) -> None:
         """Make the row what it was before the claim."""
@@ -94,6 +97,8 @@ def _lease(candidates: RemovedOrderQuerySet, seconds: float) -> list[Lease]:
     for row in rows:
         row.attempts += 1
         row.next_attempt_at = until
+    for lease in leases:
+        lease.as_claimed = vars(lease.row).copy()
     if rows:
         claimed = RemovedOrder.objects.using(candidates.db).filter(pk__in=[row.pk for row in rows])
         claimed.update(attempts=F("attempts") + 1, next_attempt_at=until)
@@ -243,25 +248,33 @@ def _lock(rows: RemovedOrderQuerySet, keys: Iterable[int]) -> list[RemovedOrder]
 def _write(leases: Sequence[Lease], names: Iterable[str], using: str) -> int:
     """Write ``names`` of the rows that are still held, and return how many these were.
 
-    By hand: a queryset for each row would cost more than the HTTP call. Not by ``executemany``,
-    which wrappers of cursors do not know, such as django-pghistory's.
+    By hand: a queryset for each row would cost more than the HTTP call. So would all the columns
+    in place of those that changed. Not by ``executemany``, which wrappers of cursors do not know,
+    such as django-pghistory's.
     """
     connection = connections[using]
     quote = connection.ops.quote_name
-    fields = [get_field(name) for name in names]
     held = get_field("next_attempt_at")
-    assignments = ", ".join(f"{quote(each.name)} = %s" for each in fields)
-    sql = (
-        f"UPDATE {quote(RemovedOrder._meta.db_table)} SET {assignments}"  # noqa: S608
-        f" WHERE {quote('id')} = %s AND {quote(held.name)} = %s"
-    )
+    others = [get_field(name) for name in names if name != held.name]
     written = 0
     with connection.cursor() as cursor:
         for lease in leases:
+            changed = [held, *(each for each in others if _is_changed(lease, each.name))]
+            assignments = ", ".join(f"{quote(each.name)} = %s" for each in changed)
             values = [
-                each.get_db_prep_save(getattr(lease.row, each.name), connection) for each in fields
+                each.get_db_prep_save(getattr(lease.row, each.name), connection) for each in changed
             ]
-            stored = held.get_db_prep_save(lease.stored, connection)
-            cursor.execute(sql, [*values, lease.row.pk, stored])
+            cursor.execute(
+                f"UPDATE {quote(RemovedOrder._meta.db_table)} SET {assignments}"  # noqa: S608
+                f" WHERE {quote('id')} = %s AND {quote(held.name)} = %s",
+                [*values, lease.row.pk, held.get_db_prep_save(lease.stored, connection)],
+            )
             written += cursor.rowcount
     return written
+
+
+def _is_changed(lease: Lease, name: str) -> bool:
+    # What a person ticked off since the claim is open again if the answer says so.
+    if name == "settled_at" or name not in lease.as_claimed:
+        return True
+    return bool(getattr(lease.row, name) != lease.as_claimed[name])

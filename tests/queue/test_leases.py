@@ -73,6 +73,25 @@ def test_a_worker_that_lost_its_lease_changes_nothing(held):
     assert leases.settle([successors], using="default") == [successors]
 
 
+def test_a_case_that_was_settled_before_its_answer_came_is_open_again(held):
+    first, _second = held
+    RemovedOrder.objects.update(settled_at=timezone.now())
+    first.row.amount_paid = Decimal(5)
+
+    leases.settle(held, using="default")
+
+    assert RemovedOrder.objects.unsettled().get() == first.row
+
+
+def test_sends_only_what_an_answer_changed(held):
+    with CaptureQueriesContext(connection) as captured:
+        leases.settle(held, using="default")
+
+    [sql, _second] = [each["sql"] for each in captured if each["sql"].startswith("UPDATE")]
+    assert "reference_number" in sql
+    assert not any(name in sql for name in ("collection", "dunning", "amount", "attempts"))
+
+
 def test_a_claim_that_breaks_off_has_claimed_nothing(monkeypatch):
     due("1001", "1002")
     before = list(RemovedOrder.objects.values())
