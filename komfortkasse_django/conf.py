@@ -18,7 +18,7 @@ DEFAULT_API_URL = "https://ssl.komfortkasse.eu/api/v2"
 DEFAULT_DEADLINE = 10.0  # seconds
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Shop:
     """One alias of ``KOMFORTKASSE``: a Komfortkasse shop, its key and its orders."""
 
@@ -27,8 +27,7 @@ class Shop:
     order_model: str = ""
     order_number: str | Callable[[Any], Any] = "number"
     order_filter: str | Callable[[Any], bool] | None = None
-    # Not hashed: a mapping has no hash.
-    order_gone: Mapping[str, Any] | Q | None = field(default=None, hash=False)
+    order_gone: Mapping[str, Any] | Q | None = None
     unknown_retries: Sequence[float] = (3600, 86400)
     enabled: bool = True
     api_url: str = DEFAULT_API_URL

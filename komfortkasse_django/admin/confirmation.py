@@ -61,7 +61,7 @@ def shops_of(model: type[Model]) -> list[Shop]:
     return [shop for shop in enabled_shops() if shop.has_orders_of(model)]
 
 
-@dataclass
+@dataclass(eq=False)
 class Selection:
     """Selected orders, examined."""
 

@@ -1,7 +1,7 @@
 """Why something is not removed yet, and what people can do about it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from django.forms.utils import to_current_timezone
 from django.utils.formats import time_format
@@ -23,8 +23,7 @@ from komfortkasse_django.exceptions import (
 from komfortkasse_django.models import ShopState
 
 
-@dataclass(frozen=True)
-class Reason:
+class Reason(NamedTuple):
     """What a kind of error means to the people in the shop."""
 
     label: Promise

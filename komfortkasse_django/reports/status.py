@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 from django.db.models import Count, Max, Min, Q, Sum
 from django.utils import timezone
@@ -35,7 +36,7 @@ class Kind(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Problem:
     """What somebody has to look at, of one shop."""
 
@@ -46,7 +47,7 @@ class Problem:
     """How many removals it is about."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Overdue:
     """The overdue removals of one shop."""
 
@@ -57,8 +58,7 @@ class Overdue:
     """Whether one could have been sent all that time, so that nobody seems to run what sends it."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Status:
+class Status(NamedTuple):
     """What the mirror says. Mappings without another key are by alias."""
 
     counts: Mapping[str, Mapping[str, int]]

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import (
     gettext_lazy,
     ngettext,
-    ngettext_lazy,
     npgettext,
     npgettext_lazy,
     pgettext,
@@ -32,60 +32,27 @@ State = RemovedOrder.State
 
 _NAMED = 5  # orders that a sentence names
 
-# Django's own are in the nominative case, but German needs the dative: "vor 3 Tagen".
-_SPANS: dict[str, Any] = {
-    "year": npgettext_lazy("komfortkasse", "%(num)d year", "%(num)d years", "num"),
-    "month": npgettext_lazy("komfortkasse", "%(num)d month", "%(num)d months", "num"),
-    "week": npgettext_lazy("komfortkasse", "%(num)d week", "%(num)d weeks", "num"),
-    "day": npgettext_lazy("komfortkasse", "%(num)d day", "%(num)d days", "num"),
-    "hour": npgettext_lazy("komfortkasse", "%(num)d hour", "%(num)d hours", "num"),
-    "minute": npgettext_lazy("komfortkasse", "%(num)d minute", "%(num)d minutes", "num"),
-}
-
-# What became of removals, by state.
-_ENDS: dict[str, Any] = {
-    State.REMOVED: npgettext_lazy(
-        "komfortkasse", "%(count)d removed", "%(count)d removed", "count"
-    ),
-    State.UNKNOWN: ngettext_lazy(
-        "%(count)d unknown to Komfortkasse", "%(count)d unknown to Komfortkasse", "count"
-    ),
-    State.SUPERSEDED: ngettext_lazy(
-        "%(count)d not sent because its number is in use again",
-        "%(count)d not sent because their numbers are in use again",
-        "count",
-    ),
-    State.FAILED: ngettext_lazy(
-        "%(count)d refused by Komfortkasse", "%(count)d refused by Komfortkasse", "count"
-    ),
-}
-
-# What people have to settle, by the method of ``RemovedOrder.objects`` that finds it.
-_CASES: dict[str, Any] = {
-    "to_refund": npgettext_lazy(
-        "komfortkasse",
-        "%(count)d refund (%(amounts)s)",
-        "%(count)d refunds (%(amounts)s)",
-        "count",
-    ),
-    "at_agency": npgettext_lazy(
-        "komfortkasse",
-        "%(count)d order at a collection agency",
-        "%(count)d orders at a collection agency",
-        "count",
-    ),
-    "alive_again": npgettext_lazy(
-        "komfortkasse",
-        "%(count)d order is alive again",
-        "%(count)d orders are alive again",
-        "count",
-    ),
-}
+# In the order in which they are told.
+_ENDS = (State.REMOVED, State.UNKNOWN, State.SUPERSEDED, State.FAILED)
 
 _NOTHING_IS_SENT = gettext_lazy("nothing seems to send removals")
 _IS_PUSH_RUNNING = gettext_lazy("Is komfortkasse_push running? It should be run every minute.")
 
 # Values
+
+
+@cache
+def _spans() -> dict[str, Any]:
+    """Units of time, in the dative case that German needs: "vor 3 Tagen"."""
+    # Not when the module is imported: Django makes a class of each, which takes time.
+    return {
+        "year": npgettext_lazy("komfortkasse", "%(num)d year", "%(num)d years", "num"),
+        "month": npgettext_lazy("komfortkasse", "%(num)d month", "%(num)d months", "num"),
+        "week": npgettext_lazy("komfortkasse", "%(num)d week", "%(num)d weeks", "num"),
+        "day": npgettext_lazy("komfortkasse", "%(num)d day", "%(num)d days", "num"),
+        "hour": npgettext_lazy("komfortkasse", "%(num)d hour", "%(num)d hours", "num"),
+        "minute": npgettext_lazy("komfortkasse", "%(num)d minute", "%(num)d minutes", "num"),
+    }
 
 
 def from_now(when: datetime) -> str:
@@ -94,11 +61,11 @@ def from_now(when: datetime) -> str:
     if when <= now:
         if now - when < timedelta(minutes=1):
             return pgettext("komfortkasse", "just now")
-        span = timesince(when, now, time_strings=_SPANS, depth=1)
+        span = timesince(when, now, time_strings=_spans(), depth=1)
         return pgettext("komfortkasse", "%(span)s ago") % {"span": _plain(span)}
     if when - now < timedelta(minutes=1):
         return pgettext("komfortkasse", "in less than a minute")
-    span = timeuntil(when, now, time_strings=_SPANS, depth=1)
+    span = timeuntil(when, now, time_strings=_spans(), depth=1)
     return pgettext("komfortkasse", "in %(span)s") % {"span": _plain(span)}
 
 
@@ -147,16 +114,44 @@ def telling_status(row: RemovedOrder) -> str:
 
 
 def cases_in_words(status: Status) -> dict[str, str]:
-    """How much people have to settle, such as ``2 refunds (10.00 EUR)``, by case."""
-    counts = {
-        "to_refund": sum(count for count, _amount in status.refunds.values()),
-        "at_agency": status.at_agency,
-        "alive_again": status.alive_again,
-    }
+    """How much people have to settle, such as ``2 refunds (10.00 EUR)``, by case.
+
+    A case has the name of the method of ``RemovedOrder.objects`` that finds it.
+    """
     sums = ", ".join(money(amount, currency) for currency, (_n, amount) in status.refunds.items())
+    refunds = sum(count for count, _amount in status.refunds.values())
+    cases = {
+        "to_refund": (
+            refunds,
+            npgettext(
+                "komfortkasse",
+                "%(count)d refund (%(amounts)s)",
+                "%(count)d refunds (%(amounts)s)",
+                refunds,
+            ),
+        ),
+        "at_agency": (
+            status.at_agency,
+            npgettext(
+                "komfortkasse",
+                "%(count)d order at a collection agency",
+                "%(count)d orders at a collection agency",
+                status.at_agency,
+            ),
+        ),
+        "alive_again": (
+            status.alive_again,
+            npgettext(
+                "komfortkasse",
+                "%(count)d order is alive again",
+                "%(count)d orders are alive again",
+                status.alive_again,
+            ),
+        ),
+    }
     return {
-        case: str(_CASES[case] % {"count": count, "amounts": sums})
-        for case, count in counts.items()
+        case: text % {"count": count, "amounts": sums}
+        for case, (count, text) in cases.items()
         if count
     }
 
@@ -212,12 +207,34 @@ def summarize(
     ``states`` says how many are in which state. ``waiting`` has the pending ones: of these it says
     why and when. ``pauses`` is as for ``obstacle``.
     """
-    parts = [
-        str(text % {"count": states[state]}) for state, text in _ENDS.items() if states.get(state)
-    ]
+    parts = [_ended(state, states[state]) for state in _ENDS if states.get(state)]
     if waiting:
         parts += waiting.in_words(pauses)
     return ", ".join(parts) or pgettext("komfortkasse", "nothing to do")
+
+
+def _ended(state: str, count: int) -> str:
+    match state:
+        case State.REMOVED:
+            text = npgettext("komfortkasse", "%(count)d removed", "%(count)d removed", count)
+        case State.UNKNOWN:
+            text = ngettext(
+                "%(count)d unknown to Komfortkasse", "%(count)d unknown to Komfortkasse", count
+            )
+        case State.SUPERSEDED:
+            text = ngettext(
+                "%(count)d not sent because its number is in use again",
+                "%(count)d not sent because their numbers are in use again",
+                count,
+            )
+        case _:
+            text = npgettext(
+                "komfortkasse",
+                "%(count)d refused by Komfortkasse",
+                "%(count)d refused by Komfortkasse",
+                count,
+            )
+    return text % {"count": count}
 
 
 def _waiting_text(count: int, reason: str, *, was_tried: bool) -> str:
@@ -295,7 +312,7 @@ def _problem(problem: Problem, status: Status) -> str:
             )
             return text % {**count, "reason": _why_overdue(problem.shop, status)}
         case _:
-            return str(_ENDS[State.FAILED] % count)
+            return _ended(State.FAILED, problem.count)
 
 
 def _why_overdue(alias: str, status: Status) -> str:
