@@ -156,7 +156,11 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
 
         An unknown order may still have to be asked for again.
         """
-        return self.filter(state__in=RemovedOrder.FINISHED, next_attempt_at=None, is_unsettled=None)
+        return self.filter(
+            models.Q(is_unsettled=None) | models.Q(is_unsettled=False),
+            state__in=RemovedOrder.FINISHED,
+            next_attempt_at=None,
+        )
 
     def unknown_in_a_row(self, shop: str) -> Self:
         """The last finished removals of a shop, the newest first, while they are all unknown."""
@@ -193,7 +197,8 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
 
     def settled(self) -> Self:
         """Ticked off: by a person, or because a later removal took the case over."""
-        return self.filter(settled_at__isnull=False, is_unsettled=None)
+        # Without the second condition PostgreSQL expects nearly all rows, and takes no index.
+        return self.filter(is_unsettled__in=[False], is_unsettled__isnull=False)
 
     def taken_over(self) -> Self:
         """Ticked off because a later removal of the order took the case over."""
@@ -368,10 +373,14 @@ class RemovedOrder(models.Model):
         pgettext_lazy("komfortkasse", "settled at"),
         _("When a person ticked off what was left to do."),
     )
-    # The database computes it, so that one small index finds the few rows where a person has to do
-    # something. NULL and not False, because the index leaves out NULL.
+    # The database computes it, so that one small index finds the few rows where a person has or had
+    # something to do. All others have NULL, which the index leaves out.
     is_unsettled = models.GeneratedField(
-        expression=models.Case(models.When(_UNSETTLED, then=True), default=None),
+        expression=models.Case(
+            models.When(_UNSETTLED, then=True),
+            models.When(settled_at__isnull=False, then=False),
+            default=None,
+        ),
         output_field=models.BooleanField(null=True),
         db_persist=True,
         verbose_name=pgettext_lazy("komfortkasse", "to be settled"),
@@ -483,4 +492,4 @@ class ShopState(models.Model):
 
 def get_field(name: str) -> "models.Field[Any, Any]":
     """Return the field ``name`` of ``RemovedOrder``. Its column has the same name."""
-    return next(each for each in RemovedOrder._meta.concrete_fields if each.name == name)
+    return cast("models.Field[Any, Any]", RemovedOrder._meta.get_field(name))

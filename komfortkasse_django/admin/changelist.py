@@ -83,6 +83,8 @@ class ChangeList(main.ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         try:
+            if self.query:
+                self._search()
             super().get_results(request)
             self._mark_taken_over()
         except Exception as error:
@@ -90,6 +92,12 @@ class ChangeList(main.ChangeList):
             if not self.filter_params:
                 raise
             raise IncorrectLookupParameters(error) from error
+
+    def _search(self) -> None:
+        """Read all rows once if they fit on one page. Django counts them, and reads them again."""
+        keys = self.queryset.order_by().values_list("pk", flat=True)[: self.list_per_page + 1]
+        if len(found := list(keys)) <= self.list_per_page:
+            self.queryset = self.queryset.filter(pk__in=found)
 
     def _mark_taken_over(self) -> None:
         """Set ``is_taken_over`` of the rows of the page. For all rows it would cost too much."""

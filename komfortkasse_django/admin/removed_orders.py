@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin.actions import delete_selected
+from django.contrib.admin.views.main import ORDER_VAR
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.utils import timezone
@@ -59,7 +60,6 @@ class RemovedOrderAdmin(RemovalPage):
     list_filter = (ToDoFilter, ("settled_at", admin.DateFieldListFilter), "state", ShopFilter)
     search_fields = ("order_number", "reference_number")
     search_help_text = _("Search by order number or reference number.")
-    ordering = ("-pk",)
     empty_value_display = ""
     list_per_page = 50
     # Either would count the whole table once more.
@@ -86,6 +86,10 @@ class RemovedOrderAdmin(RemovalPage):
     def get_list_display(self, request: HttpRequest) -> "_ListDisplayT[RemovedOrder]":
         shop = ["shop"] if len(shops()) > 1 else []
         return ["number", *shop, "state_and_more", "to_do", "amounts", "requested"]
+
+    def get_ordering(self, request: HttpRequest) -> tuple[str]:
+        # By ascending numbers, equal ones ascend as well: then MariaDB reads them from the index.
+        return ("pk",) if request.GET.get(ORDER_VAR) == "1" else ("-pk",)
 
     def get_changelist(self, request: HttpRequest, **kwargs: object) -> type[ChangeList]:
         return ChangeList

@@ -272,6 +272,7 @@ class Migration(migrations.Migration):
                                 ),
                                 then=True,
                             ),
+                            models.When(settled_at__isnull=False, then=False),
                             default=None,
                         ),
                         output_field=models.BooleanField(null=True),

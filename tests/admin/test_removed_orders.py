@@ -132,11 +132,12 @@ class TestList:
         def sorted_by(order: str) -> list[RemovedOrder]:
             return list(staff.get(reverse(LIST), {"o": order}).context["cl"].result_list)
 
-        assert sorted_by("1") == [third, second, first]
+        assert sorted_by("1") == [second, third, first]
         assert sorted_by("-1") == [first, third, second]
         assert sorted_by("5") == [first, second, third]
         assert sorted_by("-5") == [third, second, first]
         assert sorted_by("1.5") == [second, third, first]
+        assert sorted_by("1.-5") == [third, second, first]
 
     def test_newest_first(self, staff, make):
         for number in ("1001", "1002", "1003"):
@@ -188,6 +189,14 @@ class TestSearch:
         make(order_number="A 1/7", reference_number="K1234A")
 
         assert listed(staff, q=term) == []
+
+    def test_goes_on_to_the_next_page(self, staff, make):
+        for number in range(1, 53):
+            make(order_number=f"A {number:02}")
+        make(order_number="B 1")
+
+        assert listed(staff, q="A") == [f"A {number:02}" for number in range(52, 2, -1)]
+        assert listed(staff, q="A", p="2") == ["A 02", "A 01"]
 
     def test_nothing_finds_everything(self, staff, make):
         make()
