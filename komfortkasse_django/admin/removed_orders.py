@@ -60,6 +60,7 @@ class RemovedOrderAdmin(RemovalPage):
     list_filter = (ToDoFilter, ("settled_at", admin.DateFieldListFilter), "state", ShopFilter)
     search_fields = ("order_number", "reference_number")
     search_help_text = _("Search by order number or reference number.")
+    ordering = ("-pk",)
     empty_value_display = ""
     list_per_page = 50
     # Either would count the whole table once more.
@@ -87,9 +88,9 @@ class RemovedOrderAdmin(RemovalPage):
         shop = ["shop"] if len(shops()) > 1 else []
         return ["number", *shop, "state_and_more", "to_do", "amounts", "requested"]
 
-    def get_ordering(self, request: HttpRequest) -> tuple[str]:
+    def get_ordering(self, request: HttpRequest) -> list[Any] | tuple[Any, ...]:
         # By ascending numbers, equal ones ascend as well: then MariaDB reads them from the index.
-        return ("pk",) if request.GET.get(ORDER_VAR) == "1" else ("-pk",)
+        return ("pk",) if request.GET.get(ORDER_VAR) == "1" else super().get_ordering(request)
 
     def get_changelist(self, request: HttpRequest, **kwargs: object) -> type[ChangeList]:
         return ChangeList
