@@ -373,8 +373,8 @@ class RemovedOrder(models.Model):
         pgettext_lazy("komfortkasse", "settled at"),
         _("When a person ticked off what was left to do."),
     )
-    # The database computes it, so that one small index finds the few rows where a person has or had
-    # something to do. All others have NULL, which the index leaves out.
+    # The database computes it, so that one small index finds the few rows that are to be settled,
+    # and those that are settled (False). All others have NULL, which the index leaves out.
     is_unsettled = models.GeneratedField(
         expression=models.Case(
             models.When(_UNSETTLED, then=True),

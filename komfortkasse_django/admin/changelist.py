@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 State = RemovedOrder.State
 
+_MOST_FOUND = 1000  # keys in one query
+
 _Find = Callable[[RemovedOrderQuerySet], RemovedOrderQuerySet]
 _TO_DO: "dict[str, tuple[_StrOrPromise, _Find]]" = {
     "all": (pgettext_lazy("komfortkasse", "everything to do"), RemovedOrderQuerySet.to_do),
@@ -93,10 +95,21 @@ class ChangeList(main.ChangeList):
                 raise
             raise IncorrectLookupParameters(error) from error
 
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        ordering = [*dict.fromkeys(super().get_ordering(request, queryset))]
+        # If only the number was asked for, equal numbers ascend as well: then MariaDB need not sort
+        # all rows, but reads them from the index.
+        if ordering == ["order_number", "-pk"] and "." not in self.params.get(main.ORDER_VAR, ""):
+            return ["order_number", "pk"]
+        return ordering
+
     def _search(self) -> None:
-        """Read all rows once if they fit on one page. Django counts them, and reads them again."""
-        keys = self.queryset.order_by().values_list("pk", flat=True)[: self.list_per_page + 1]
-        if len(found := list(keys)) <= self.list_per_page:
+        """Look for the keys, so that all rows are read once.
+
+        Django reads them twice, to count what it finds and to show it.
+        """
+        keys = self.queryset.order_by().values_list("pk", flat=True)[: _MOST_FOUND + 1]
+        if len(found := list(keys)) <= _MOST_FOUND:
             self.queryset = self.queryset.filter(pk__in=found)
 
     def _mark_taken_over(self) -> None:

@@ -47,7 +47,7 @@ class Lease:
     others: Sequence[int] = ()
     """The primary keys of the other rows of the same shop and number, as far as they are known."""
     as_claimed: Mapping[str, Any] = field(default_factory=dict)
-    """The values of the row as they are stored, as far as they are known."""
+    """The values of the row as the claim left them, as far as they are known."""
 
     def give_back(self) -> None:
         """Make the row what it was before the claim."""
@@ -175,6 +175,8 @@ def _is_written(lease: Lease, using: str) -> bool:
 def _blank_refused(lease: Lease, using: str, until: float) -> None:
     """Blank what the database refuses of a row."""
     for name in (*_ANSWERED, "last_error"):
+        if not _is_changed(lease, name):
+            continue
         try:
             _commit([lease], [name], using, until, keep=False)
         except (DatabaseError, UnicodeError) as error:
@@ -246,20 +248,19 @@ def _lock(rows: RemovedOrderQuerySet, keys: Iterable[int]) -> list[RemovedOrder]
 
 
 def _write(leases: Sequence[Lease], names: Iterable[str], using: str) -> int:
-    """Write ``names`` of the rows that are still held, and return how many these were.
+    """Write those of ``names`` that changed, and return how many of the rows were still held.
 
-    By hand: a queryset for each row would cost more than the HTTP call. So would all the columns
-    in place of those that changed. Not by ``executemany``, which wrappers of cursors do not know,
-    such as django-pghistory's.
+    By hand: a queryset for each row would cost more than the HTTP call. Not by ``executemany``,
+    which wrappers of cursors do not know, such as django-pghistory's.
     """
     connection = connections[using]
     quote = connection.ops.quote_name
     held = get_field("next_attempt_at")
-    others = [get_field(name) for name in names if name != held.name]
+    fields = [get_field(name) for name in names]
     written = 0
     with connection.cursor() as cursor:
         for lease in leases:
-            changed = [held, *(each for each in others if _is_changed(lease, each.name))]
+            changed = [each for each in fields if _is_changed(lease, each.name)]
             assignments = ", ".join(f"{quote(each.name)} = %s" for each in changed)
             values = [
                 each.get_db_prep_save(getattr(lease.row, each.name), connection) for each in changed
@@ -274,7 +275,8 @@ def _write(leases: Sequence[Lease], names: Iterable[str], using: str) -> int:
 
 
 def _is_changed(lease: Lease, name: str) -> bool:
-    # What a person ticked off since the claim is open again if the answer says so.
-    if name == "settled_at" or name not in lease.as_claimed:
+    # A person may have settled the row since the claim, and the answer may open the case again.
+    # The lease ends in any case.
+    if name in ("settled_at", "next_attempt_at") or name not in lease.as_claimed:
         return True
     return bool(getattr(lease.row, name) != lease.as_claimed[name])

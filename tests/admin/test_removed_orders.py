@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from komfortkasse_django.admin import changelist
 from komfortkasse_django.models import RemovedOrder
 from tests.support.mirror_pages import LIST, ahead, cells, cells_of, listed, text, url
 from tests.support.staff import make_staff, message
@@ -190,7 +191,9 @@ class TestSearch:
 
         assert listed(staff, q=term) == []
 
-    def test_goes_on_to_the_next_page(self, staff, make):
+    @pytest.mark.parametrize("most", [1000, 51])
+    def test_goes_on_to_the_next_page(self, staff, make, monkeypatch, most):
+        monkeypatch.setattr(changelist, "_MOST_FOUND", most)
         for number in range(1, 53):
             make(order_number=f"A {number:02}")
         make(order_number="B 1")

@@ -14,14 +14,17 @@ def empty_tables(case: TransactionTestCase) -> None:
         quote = connection.ops.quote_name
         names = connection.introspection.django_table_names(only_existing=True, include_views=False)
         tables = [quote(name) for name in sorted({*names} - _KEPT)]
-        # Not within the transaction: SQLite ignores it there.
+        each = ", ".join(f"EXISTS (SELECT 1 FROM {table})" for table in tables)
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {each}")
+            used = [
+                table for table, is_used in zip(tables, cursor.fetchone(), strict=True) if is_used
+            ]
+        # The checks are switched off outside, because SQLite ignores that in a transaction.
         with (
             connection.constraint_checks_disabled(),
             transaction.atomic(using=alias),
             connection.cursor() as cursor,
         ):
-            each = ", ".join(f"EXISTS (SELECT 1 FROM {table})" for table in tables)
-            cursor.execute(f"SELECT {each}")
-            for table, is_used in zip(tables, cursor.fetchone(), strict=True):
-                if is_used:
-                    cursor.execute(f"DELETE FROM {table}")
+            for table in used:
+                cursor.execute(f"DELETE FROM {table}")
