@@ -496,6 +496,7 @@ class Reconciling(RuleBasedStateMachine):
         assert not rows.exclude(state="removed").exists()
 
 
+@pytest.mark.slow
 def test_any_sequence(settings):
     default = {**KOMFORTKASSE["default"], "REQUEST_BUDGET": 0, "ORDER_GONE": {"cancelled": True}}
     settings.KOMFORTKASSE = {"default": default}

@@ -15,7 +15,10 @@ from tests.shop.models import Order
 from tests.support.commands import exit_code
 from tests.support.mirror import due
 
-pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases=["default", "other"]),
+    pytest.mark.signals,
+]
 
 COMMANDS = {
     "push": (["komfortkasse_push"], 1),

@@ -24,7 +24,7 @@ from tests.support.commands import exit_code
 from tests.support.komfortkasse import error
 from tests.support.mirror import due, numbers
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.signals]
 
 
 class TestPush:

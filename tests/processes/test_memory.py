@@ -3,6 +3,8 @@
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.support.mirror import due, numbers
 
 MIB = 1024  # KiB
@@ -24,6 +26,7 @@ def peak(push, rows: int) -> int:
     return seen
 
 
+@pytest.mark.independent
 def test_of_a_drain_is_flat(komfortkasse, push):
     few = peak(push, 1_000)
 

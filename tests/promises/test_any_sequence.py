@@ -554,6 +554,7 @@ def stored_orders() -> dict[int, Entry]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_komfortkasse_is_told_what_it_must_be():
     run_state_machine_as_test(Shop, settings=examples(120, stateful_step_count=20))

@@ -581,6 +581,7 @@ def QuerySetOfAll() -> models.QuerySet[Order]:  # noqa: N802
     return models.QuerySet(Order)
 
 
+@pytest.mark.slow
 def test_any_way_of_saving(settings):
     default = {**KOMFORTKASSE["default"], "REQUEST_BUDGET": 0}
     settings.KOMFORTKASSE = {

@@ -15,7 +15,7 @@ from komfortkasse_django.queue.pushing import push
 from tests.support.loopback import ORDER, Connection, Server, http_answer, order_json
 from tests.support.mirror import due
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 GOOD = order_json()
 HTML = b"<!doctype html><title>Log in to the Wi-Fi</title>"

@@ -15,7 +15,7 @@ from tests.shop.models import Order
 from tests.support.komfortkasse import error, order_json
 from tests.support.mirror import due, numbers, states
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.independent]
 
 BAD = [f"bad-{number}" for number in range(300)]
 GOOD = [f"good-{number}" for number in range(50)]

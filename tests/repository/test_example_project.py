@@ -10,7 +10,7 @@ from pathlib import Path
 import polib
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 EXAMPLE_PROJECT = ROOT / "example_project"
 
 

@@ -13,6 +13,7 @@ from tests.support.loopback import Connection, Server, http_answer, number_in, o
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.urls(__name__),
+    pytest.mark.independent,
 ]
 
 BUDGET = 0.5

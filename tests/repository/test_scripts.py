@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 # The others are read by these, and by pip.
 SCRIPTS = sorted(
     path.name for path in (ROOT / "script").iterdir() if path.is_file() and not path.suffix
