@@ -17,6 +17,11 @@ from tests.support.plans import analyze, index, plan
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+PRIMARY_KEY = {
+    "sqlite": "USING INTEGER PRIMARY KEY",
+    "postgresql": f"{RemovedOrder._meta.db_table}_pkey",
+    "mysql": "PRIMARY",
+}[connection.vendor]
 FINISHED, WAITING, DUE = 20_000, 500, 50
 
 
@@ -58,6 +63,18 @@ def test_of_a_claim():
     # MySQL finds them first and then locks them by their keys.
     assert all("PRIMARY" in plan(sql) for sql in locked)
     assert index("order_number") in plan(others)
+
+
+def test_of_an_answer():
+    held, _ = leases.claim(RemovedOrder.objects.due(), at_most=8, seconds=60)
+    for lease in held:
+        lease.row.payment_status = "DISAPPEARED"
+
+    with CaptureQueriesContext(connection) as queries:
+        leases.settle(held, using="default")
+
+    (update,) = [query["sql"] for query in queries if query["sql"].startswith("UPDATE")]
+    assert PRIMARY_KEY in plan(update)
 
 
 def test_of_what_is_due():

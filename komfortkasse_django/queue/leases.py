@@ -6,6 +6,7 @@ transaction. HTTP happens outside. ``settle`` writes the row back, but only wher
 their leases end, and a worker that lost its lease cannot overwrite the result of the next one.
 """
 
+import json
 import logging
 import time
 from collections import defaultdict
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError, connections, transaction
 from django.db.models import F
@@ -23,6 +24,9 @@ from komfortkasse_django.database import FIRST_WAIT, patiently, refuses_data, wr
 from komfortkasse_django.exceptions import UNFORESEEN
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet, get_field
 from komfortkasse_django.queue.outcomes import TEXTS, postpone, take_over
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
 
 logger = logging.getLogger("komfortkasse_django")
 
@@ -250,28 +254,70 @@ def _lock(rows: RemovedOrderQuerySet, keys: Iterable[int]) -> list[RemovedOrder]
 def _write(leases: Sequence[Lease], names: Iterable[str], using: str) -> int:
     """Write those of ``names`` that changed, and return how many of the rows were still held.
 
-    By hand: a queryset for each row would cost more than the HTTP call. Not by ``executemany``,
-    which wrappers of cursors do not know, such as django-pghistory's.
+    In one statement: one for each row would cost as much as the HTTP call. Not by ``bulk_update``,
+    which cannot tell which rows are still held.
     """
     connection = connections[using]
-    quote = connection.ops.quote_name
-    held = get_field("next_attempt_at")
-    fields = [get_field(name) for name in names]
-    written = 0
+
+    def prepared(lease: Lease, name: str) -> object:
+        return get_field(name).get_db_prep_save(getattr(lease.row, name), connection)
+
+    changed = [name for name in names if any(_is_changed(lease, name) for lease in leases)]
+    rows = [
+        {
+            "id": lease.row.pk,
+            "held": get_field("next_attempt_at").get_db_prep_save(lease.stored, connection),
+            **{name: prepared(lease, name) for name in changed},
+        }
+        for lease in leases
+    ]
     with connection.cursor() as cursor:
-        for lease in leases:
-            changed = [each for each in fields if _is_changed(lease, each.name)]
-            assignments = ", ".join(f"{quote(each.name)} = %s" for each in changed)
-            values = [
-                each.get_db_prep_save(getattr(lease.row, each.name), connection) for each in changed
-            ]
-            cursor.execute(
-                f"UPDATE {quote(RemovedOrder._meta.db_table)} SET {assignments}"  # noqa: S608
-                f" WHERE {quote('id')} = %s AND {quote(held.name)} = %s",
-                [*values, lease.row.pk, held.get_db_prep_save(lease.stored, connection)],
-            )
-            written += cursor.rowcount
+        # As texts, the database reads moments and amounts.
+        array = json.dumps(rows, ensure_ascii=False, default=str)
+        cursor.execute(_update_statement(connection, changed, count=len(rows)), [array])
+        written: int = cursor.rowcount
     return written
+
+
+def _update_statement(
+    connection: "BaseDatabaseWrapper", names: Sequence[str], *, count: int
+) -> str:
+    """Its one parameter is an array of ``count`` rows, in JSON. They are found by their keys."""
+    quote = connection.ops.quote_name
+    table = quote(RemovedOrder._meta.db_table)
+    # MariaDB and MySQL join two tables, so there the column needs its table.
+    prefix = f"{table}." if connection.vendor == "mysql" else ""
+    assignments = ", ".join(f"{prefix}{quote(name)} = written.{quote(name)}" for name in names)
+    has_key, held = f"{table}.id = written.id", f"{table}.next_attempt_at"
+    if connection.vendor == "mysql":
+        # TEXT, because a narrow column would make NULL of what does not fit into it.
+        columns = "".join(
+            f", {quote(name)} TEXT CHARACTER SET utf8mb4 PATH '$.{name}' ERROR ON ERROR"
+            for name in names
+        )
+        # Joined in this order, so that no other rows are locked.
+        return (
+            "UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (id BIGINT PATH '$.id',"  # noqa: S608
+            f" held DATETIME(6) PATH '$.held'{columns})) AS written STRAIGHT_JOIN {table}"
+            f" ON {has_key} AND {held} = written.held SET {assignments}"
+        )
+    if connection.vendor == "postgresql":
+        typed = "".join(f", {quote(name)} {get_field(name).db_type(connection)}" for name in names)
+        # Without the limit it expects 100 rows. With "=" it may read all that is due, which is
+        # much more than its statistics know right after many orders were deleted.
+        return (
+            f"UPDATE {table} SET {assignments} FROM (SELECT * FROM json_to_recordset(%s::json)"  # noqa: S608
+            f" AS texts (id bigint, held timestamptz{typed}) LIMIT {count}) AS written"
+            f" WHERE {has_key} AND {held} IS NOT DISTINCT FROM written.held"
+        )
+    columns = ", ".join(
+        f"json_extract(value, '$.{key}') AS {quote(key)}" for key in ("id", "held", *names)
+    )
+    # The plus has it ignore the index on what is due.
+    return (
+        f"UPDATE {table} SET {assignments} FROM (SELECT {columns} FROM json_each(%s)) AS written"  # noqa: S608
+        f" WHERE {has_key} AND +{held} = written.held"
+    )
 
 
 def _is_changed(lease: Lease, name: str) -> bool:
