@@ -52,6 +52,12 @@ _UNSETTLED = (models.Q(settled_at=None) & (HAS_MONEY | AT_AGENCY)) | (
     & (models.Q(settled_at=None) | models.Q(settled_at__lt=models.F("alive_again_at")))
 )
 
+_IS_UNSETTLED = models.Case(
+    models.When(_UNSETTLED, then=True),
+    models.When(settled_at__isnull=False, then=False),
+    default=None,
+)
+
 _BATCH = 1000  # rows per INSERT
 
 # From one parameter, an array in JSON, to a row for each of its texts, by ``connection.vendor``.
@@ -95,9 +101,8 @@ class RemovedOrderQuerySet(models.QuerySet["RemovedOrder"]):
 
     def due(self) -> Self:
         """To be sent now: its time has come, and its shop is not paused."""
-        paused = ShopState.objects.paused()  # a subquery, so it uses the same database
-        due = self.filter(next_attempt_at__lte=timezone.now())
-        return due.exclude(shop__in=paused.values("shop"))
+        paused = ShopState.objects.paused().values("shop")  # a subquery, in the same database
+        return self.filter(next_attempt_at__lte=timezone.now()).exclude(shop__in=paused)
 
     def overdue(self, after: timedelta = OVERDUE_AFTER) -> Self:
         """Pending, although it was asked for longer than ``after`` ago.
@@ -376,11 +381,7 @@ class RemovedOrder(models.Model):
     # The database computes it, so that one small index finds the few rows that are to be settled,
     # and those that are settled (False). All others have NULL, which the index leaves out.
     is_unsettled = models.GeneratedField(
-        expression=models.Case(
-            models.When(_UNSETTLED, then=True),
-            models.When(settled_at__isnull=False, then=False),
-            default=None,
-        ),
+        expression=_IS_UNSETTLED,
         output_field=models.BooleanField(null=True),
         db_persist=True,
         verbose_name=pgettext_lazy("komfortkasse", "to be settled"),

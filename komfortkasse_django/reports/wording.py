@@ -149,11 +149,7 @@ def cases_in_words(status: Status) -> dict[str, str]:
             ),
         ),
     }
-    return {
-        case: text % {"count": count, "amounts": sums}
-        for case, (count, text) in cases.items()
-        if count
-    }
+    return {case: text % {"count": n, "amounts": sums} for case, (n, text) in cases.items() if n}
 
 
 # Several removals
