@@ -207,3 +207,18 @@ def test_nothing_writes_to_the_settings():
                     and isinstance(target.value, ast.Name)
                     and target.value.id == "settings"
                 ), path
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit"), [(ast.ClassDef, 150), (ast.FunctionDef, 40)], ids=["classes", "functions"]
+)
+def test_nothing_is_long(kind, limit):
+    lengths = {
+        f"{module_of(path)}.{node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, kind)
+    }
+
+    assert lengths
+    assert {name: length for name, length in lengths.items() if length > limit} == {}
