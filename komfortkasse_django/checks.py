@@ -33,10 +33,9 @@ def check_settings(**kwargs: object) -> list[CheckMessage]:
     setting = getattr(settings, "KOMFORTKASSE", None)
     if not isinstance(setting, Mapping) or not setting:
         # Does not show the value, because it may be the API key.
-        found = "missing" if setting is None else f"a {type(setting).__name__}"
-        return [
-            _error(1, f"The setting KOMFORTKASSE is {found}, not a filled dictionary.", _EXAMPLE)
-        ]
+        kind = "an empty dictionary" if setting == {} else f"a {type(setting).__name__}"
+        found = "missing" if setting is None else kind
+        return [_error(1, f"The setting KOMFORTKASSE is {found}; it has to name a shop.", _EXAMPLE)]
     return [
         *(message for alias, options in setting.items() for message in check_alias(alias, options)),
         *check_distinct(setting),

@@ -26,7 +26,8 @@ class SandboxOrder(models.Model):
     attributes = models.JSONField(
         _("attributes"),
         default=dict,
-        help_text=_("As in the API's answers, without the order number."),
+        blank=True,
+        help_text=_("As in the API's answers, for example amount, amountPaid and currency."),
     )
     trouble = models.CharField(_("trouble"), max_length=20, choices=Trouble.choices, blank=True)
     removed_at = models.DateTimeField(_("removed at"), null=True, blank=True)

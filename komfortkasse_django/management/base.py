@@ -1,13 +1,14 @@
-"""What all commands share: they say in one line which table of the mirror is missing."""
+"""What all commands share: they say in one line which table is missing, or the database."""
 
 from typing import Any
 
 from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, router
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, OperationalError, connections, router
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
+from komfortkasse_django.database import DatabaseUnavailable
 from komfortkasse_django.models import RemovedOrder
 
 
@@ -15,12 +16,14 @@ class MirrorCommand(BaseCommand):
     """A command that reads or writes the mirror."""
 
     def execute(self, *args: Any, **options: Any) -> str | None:  # noqa: ANN401 - as Django has it
-        """Run the command. Raises ``CommandError`` if it needs ``migrate`` first."""
+        """Run the command. Raises ``CommandError`` without the tables or the database."""
         try:
             return super().execute(*args, **options)
-        except DatabaseError as error:
+        except (DatabaseError, DatabaseUnavailable) as error:
             if missing := missing_in(options.get("database")):
                 raise CommandError(missing) from error
+            if isinstance(error, OperationalError | DatabaseUnavailable):
+                raise CommandError(_("The database cannot be used: %s") % error) from error
             raise
 
 

@@ -50,7 +50,12 @@ def _text(name: str) -> str:
         # As bytes: how standard input is decoded depends on the locale, and keeps a BOM.
         content = sys.stdin.buffer.read() if name == STANDARD_INPUT else Path(name).read_bytes()
         return content.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise CommandError(
+            pgettext("komfortkasse", "%(name)s cannot be read: %(error)s")
+            % {"name": name, "error": error.strerror}
+        ) from error
+    except UnicodeDecodeError as error:
         raise CommandError(
             _("%(name)s cannot be read as UTF-8 text: %(error)s") % {"name": name, "error": error}
         ) from error

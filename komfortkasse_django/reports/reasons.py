@@ -53,7 +53,7 @@ REASONS = {
     ),
     ServiceUnavailable.code: Reason(
         _("Komfortkasse is out of order or overloaded"),
-        _("The trouble is at Komfortkasse and should pass. There is nothing for you to do."),
+        _("The trouble is at Komfortkasse and should pass by itself."),
     ),
     ConnectionFailed.code: Reason(
         pgettext_lazy("komfortkasse", "no connection"),

@@ -219,8 +219,8 @@ def _ended(state: str, count: int) -> str:
             )
         case State.SUPERSEDED:
             text = ngettext(
-                "%(count)d not sent because its number is in use again",
-                "%(count)d not sent because their numbers are in use again",
+                "%(count)d not sent because an order with its number is alive",
+                "%(count)d not sent because orders with their numbers are alive",
                 count,
             )
         case _:
@@ -335,7 +335,8 @@ def error_and_hint(failed: RemovedOrder | ShopState) -> str:
     """The error, and what those who look after the website can do about it."""
     if not failed.error_code:
         return ""
-    return " ".join(filter(None, (failed.last_error, str(reason_of(failed.error_code).hint))))
+    error, advice = failed.last_error, str(reason_of(failed.error_code).hint)
+    return f"{error.rstrip('.')}. {advice}" if error and advice else error or advice
 
 
 # One removal

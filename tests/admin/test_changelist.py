@@ -232,7 +232,7 @@ class TestOverview:
         [
             ("authentication_failed", "until those who look after the website have corrected it"),
             ("authentication_failed", "website: Correct API_KEY, and test it"),
-            ("service_unavailable", "should pass. There is nothing for you to do."),
+            ("service_unavailable", "should pass by itself."),
             ("of_another_version", "website: The log has the whole error."),
         ],
     )

@@ -188,7 +188,7 @@ class TestDetail:
         assert "could not be reached" in to_do
         assert technical(staff, row) == (
             "For whoever looks after the website:"
-            " No connection to Komfortkasse: refused Check the server&#x27;s network."
+            " No connection to Komfortkasse: refused. Check the server&#x27;s network."
         )
 
     def test_of_one_that_was_refused(self, staff, make):
@@ -247,7 +247,7 @@ class TestDetail:
                 "authentication_failed",
                 "until those who look after the website have corrected",
             ),
-            ("en", "service_unavailable", "should pass. There is nothing for you to do."),
+            ("en", "service_unavailable", "should pass by itself."),
             ("de", "authentication_failed", "Bis ihn die Betreuer der Website berichtigt haben"),
         ],
     )

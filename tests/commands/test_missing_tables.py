@@ -7,9 +7,10 @@ from unittest import mock
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import OperationalError, connections
+from django.db import IntegrityError, OperationalError, connections
 
-from komfortkasse_django.models import RemovedOrder
+from komfortkasse_django.database import DatabaseUnavailable
+from komfortkasse_django.models import RemovedOrder, ShopState
 from komfortkasse_django.queue import pushing
 from tests.shop.models import Order
 from tests.support.commands import exit_code
@@ -28,7 +29,7 @@ COMMANDS = {
     "reconcile": (["komfortkasse_reconcile", "-v", "0"], 1),
     "prune": (["komfortkasse_prune", "--older-than", "30", "-v", "0"], 1),
 }
-TABLE = RemovedOrder._meta.db_table
+TABLE, STATES = RemovedOrder._meta.db_table, ShopState._meta.db_table
 
 
 @contextmanager
@@ -65,6 +66,21 @@ def test_without_the_table(capsys, arguments, code):
     told = capsys.readouterr()
     assert (told.out, told.err.count("\n")) == ("", 1)
     assert f'"default" has no table {TABLE}. Run "manage.py migrate".' in told.err
+
+
+@pytest.mark.parametrize(("arguments", "code"), COMMANDS.values(), ids=COMMANDS)
+def test_without_any_table_at_the_first_connection(capsys, arguments, code):
+    """A new process has no connection yet: what fails then may be taken for a lost one."""
+    there, back = f"{STATES} RENAME TO states", f"states RENAME TO {STATES}"
+    with altered(there, back), without_table():
+        if connections["default"].settings_dict["NAME"] != ":memory:":
+            connections["default"].close()
+
+        assert exit_code(*arguments) == code
+
+    told = capsys.readouterr()
+    assert (told.out, told.err.count("\n")) == ("", 1)
+    assert '"default" has no table komfortkasse_django_' in told.err
 
 
 @pytest.mark.parametrize(("arguments", "code"), COMMANDS.values(), ids=COMMANDS)
@@ -117,10 +133,21 @@ def test_watch_says_so_once_and_goes_on(monkeypatch, caplog):
 
 
 def test_of_another_error_the_tables_are_not_blamed(monkeypatch):
-    monkeypatch.setattr(pushing, "push", mock.Mock(side_effect=OperationalError("disk full")))
+    monkeypatch.setattr(pushing, "push", mock.Mock(side_effect=IntegrityError("not unique")))
 
-    with pytest.raises(OperationalError, match="disk full"):
+    with pytest.raises(IntegrityError, match="not unique"):
         call_command("komfortkasse_push")
+
+
+@pytest.mark.parametrize("kind", [DatabaseUnavailable, OperationalError])
+def test_of_a_database_that_does_not_answer_one_line_tells(monkeypatch, capsys, kind):
+    monkeypatch.setattr(pushing, "push", mock.Mock(side_effect=kind("server closed")))
+
+    assert exit_code("komfortkasse_push") == 1
+
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err == "CommandError: The database cannot be used: server closed\n"
 
 
 def test_of_a_database_that_does_not_answer_the_tables_are_not_blamed(monkeypatch):

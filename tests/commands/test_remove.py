@@ -85,14 +85,20 @@ def test_from_a_file_all_or_none(tmp_path, capsys, content):
     assert not RemovedOrder.objects.exists()
 
 
-@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
-def test_from_a_file_that_cannot_be_read(tmp_path, capsys, content):
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "numbers.txt cannot be read: No such file or directory"),
+        (b"\xff\xfe\x00", "numbers.txt cannot be read as UTF-8 text: 'utf-8' codec"),
+    ],
+)
+def test_from_a_file_that_cannot_be_read(tmp_path, capsys, content, told):
     path = tmp_path / "numbers.txt"
     if content:
         path.write_bytes(content)
 
     assert exit_code("komfortkasse_remove", "--from-file", str(path)) == 1
-    assert "cannot be read as UTF-8 text" in capsys.readouterr().err
+    assert told in capsys.readouterr().err
 
 
 def test_all_or_none(capsys):

@@ -77,8 +77,12 @@ class TestSummarize:
         )
 
     def test_numbers_in_use_are_counted(self):
-        assert summarize({"superseded": 1}) == "1 not sent because its number is in use again"
-        assert summarize({"superseded": 2}) == "2 not sent because their numbers are in use again"
+        assert (
+            summarize({"superseded": 1}) == "1 not sent because an order with its number is alive"
+        )
+        assert (
+            summarize({"superseded": 2}) == "2 not sent because orders with their numbers are alive"
+        )
         assert summarize({"failed": 1, "removed": 0}) == "1 refused by Komfortkasse"
 
     def test_nothing_at_all(self):

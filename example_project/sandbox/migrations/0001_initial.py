@@ -49,8 +49,9 @@ class Migration(migrations.Migration):
                 (
                     "attributes",
                     models.JSONField(
+                        blank=True,
                         default=dict,
-                        help_text="As in the API's answers, without the order number.",
+                        help_text="As in the API's answers, for example amount, amountPaid and currency.",
                         verbose_name="attributes",
                     ),
                 ),
