@@ -59,6 +59,11 @@ def is_storable(text: str) -> bool:
     return not _UNSTORABLE.search(text)
 
 
+def storable(text: str) -> str:
+    """Return ``text`` with question marks for what not every supported database can store."""
+    return _UNSTORABLE.sub("?", text)
+
+
 def check_number(number: str) -> None:
     """Raise ``ValueError`` for an order number that cannot be stored or sent."""
     if not number:

@@ -252,36 +252,53 @@ def _lock(rows: RemovedOrderQuerySet, keys: Iterable[int]) -> list[RemovedOrder]
 
 
 def _write(leases: Sequence[Lease], names: Iterable[str], using: str) -> int:
-    """Write those of ``names`` that changed, and return how many of the rows were still held.
+    """Write those of ``names`` that changed, and return how many of the rows were still held."""
+    alike: dict[tuple[str, ...], list[Lease]] = defaultdict(list)
+    for lease in leases:
+        alike[tuple(name for name in names if _is_changed(lease, name))].append(lease)
+    return sum(_update(same, changed, using) for changed, same in alike.items())
 
-    In one statement: one for each row would cost as much as the HTTP call. Not by ``bulk_update``,
-    which cannot tell which rows are still held.
+
+def _update(leases: Sequence[Lease], names: Sequence[str], using: str) -> int:
+    """Write ``names`` in one statement: one for each row would cost as much as the HTTP call.
+
+    Not by ``bulk_update``, which cannot tell which rows are still held.
     """
     connection = connections[using]
 
-    def prepared(lease: Lease, name: str) -> object:
-        return get_field(name).get_db_prep_save(getattr(lease.row, name), connection)
+    def prepared(name: str, value: object) -> Any:  # noqa: ANN401 - as the driver takes it
+        return get_field(name).get_db_prep_save(value, connection)
 
-    changed = [name for name in names if any(_is_changed(lease, name) for lease in leases)]
     rows = [
         {
             "id": lease.row.pk,
-            "held": get_field("next_attempt_at").get_db_prep_save(lease.stored, connection),
-            **{name: prepared(lease, name) for name in changed},
+            "held": prepared("next_attempt_at", lease.stored),
+            **{name: prepared(name, getattr(lease.row, name)) for name in names},
         }
         for lease in leases
     ]
     with connection.cursor() as cursor:
-        # As texts, the database reads moments and amounts.
-        array = json.dumps(rows, ensure_ascii=False, default=str)
-        cursor.execute(_update_statement(connection, changed, count=len(rows)), [array])
+        if len(rows) == 1:
+            # Without JSON, so that a value that the database cannot read from it can be stored.
+            key, held, *values = rows[0].values()
+            cursor.execute(_update_one(connection, names), [*values, key, held])
+        else:
+            # As texts, the database reads moments and amounts.
+            array = json.dumps(rows, ensure_ascii=False, default=str)
+            cursor.execute(_update_many(connection, names, count=len(rows)), [array])
         written: int = cursor.rowcount
     return written
 
 
-def _update_statement(
-    connection: "BaseDatabaseWrapper", names: Sequence[str], *, count: int
-) -> str:
+def _update_one(connection: "BaseDatabaseWrapper", names: Sequence[str]) -> str:
+    """Its parameters are the values, the row's key, and until when it is held."""
+    quote = connection.ops.quote_name
+    table = quote(RemovedOrder._meta.db_table)
+    assignments = ", ".join(f"{quote(name)} = %s" for name in names)
+    return f"UPDATE {table} SET {assignments} WHERE id = %s AND next_attempt_at = %s"  # noqa: S608
+
+
+def _update_many(connection: "BaseDatabaseWrapper", names: Sequence[str], *, count: int) -> str:
     """Its one parameter is an array of ``count`` rows, in JSON. They are found by their keys."""
     quote = connection.ops.quote_name
     table = quote(RemovedOrder._meta.db_table)
@@ -290,16 +307,16 @@ def _update_statement(
     assignments = ", ".join(f"{prefix}{quote(name)} = written.{quote(name)}" for name in names)
     has_key, held = f"{table}.id = written.id", f"{table}.next_attempt_at"
     if connection.vendor == "mysql":
-        # TEXT, because a narrow column would make NULL of what does not fit into it.
+        # LONGTEXT, because a narrower column would cut what does not fit into it.
         columns = "".join(
-            f", {quote(name)} TEXT CHARACTER SET utf8mb4 PATH '$.{name}' ERROR ON ERROR"
+            f", {quote(name)} LONGTEXT CHARACTER SET utf8mb4 PATH '$.{name}' ERROR ON ERROR"
             for name in names
         )
-        # Joined in this order, so that no other rows are locked.
+        # In this order and by the keys, so that no other rows are locked.
         return (
             "UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (id BIGINT PATH '$.id',"  # noqa: S608
             f" held DATETIME(6) PATH '$.held'{columns})) AS written STRAIGHT_JOIN {table}"
-            f" ON {has_key} AND {held} = written.held SET {assignments}"
+            f" FORCE INDEX (PRIMARY) ON {has_key} AND {held} = written.held SET {assignments}"
         )
     if connection.vendor == "postgresql":
         typed = "".join(f", {quote(name)} {get_field(name).db_type(connection)}" for name in names)

@@ -9,6 +9,7 @@ from decimal import Context, Decimal
 from django.dispatch import Signal
 from django.utils import timezone
 
+from komfortkasse_django.api.rules import storable
 from komfortkasse_django.exceptions import (
     SHOP_CODE,
     UNFORESEEN,
@@ -156,7 +157,7 @@ def text_of(error: BaseException) -> str:
     """What an error says, as it is stored."""
     if isinstance(error, KomfortkasseError):
         return str(error)
-    return f"Unforeseen {type(error).__name__}: {error}"
+    return storable(f"Unforeseen {type(error).__name__}: {error}")
 
 
 def _store_unknown(row: RemovedOrder, retries: Sequence[float]) -> None:

@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
 
@@ -22,6 +22,7 @@ from komfortkasse_django import database
 from komfortkasse_django.models import RemovedOrder
 from komfortkasse_django.queue import leases
 from tests.support.mirror import Via, due, locked
+from tests.support.plans import plan
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -81,6 +82,77 @@ def test_a_case_that_was_settled_before_its_answer_came_is_open_again(held):
     leases.settle(held, using="default")
 
     assert RemovedOrder.objects.unsettled().get() == first.row
+
+
+def test_keeps_what_another_changed_where_the_answer_did_not(held):
+    first, second = held
+    second.row.reference_number = second.as_claimed["reference_number"]
+    RemovedOrder.objects.filter(pk=second.row.pk).update(reference_number="by hand")
+
+    assert leases.settle(held, using="default") == held
+
+    first, second = RemovedOrder.objects.order_by("order_number")
+    assert (first.state, first.reference_number) == ("removed", "K1234A")
+    assert (second.state, second.reference_number) == ("removed", "by hand")
+
+
+TEXTS = [
+    "a\"b'c\\d%e%s{f}\n\r\t\u2028",
+    "\U0001f4b6 \xe9 \u0416",
+    "\xe9" * 70_000,
+    "null",
+    "[1]",
+    "0012.50",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda text: ascii(text[:12]))
+@pytest.mark.parametrize("count", [1, 2])
+def test_stores_any_text_unchanged(held, text, count):
+    for lease in held:
+        lease.row.last_error = text
+        lease.row.amount = Decimal("-1234567890123.45")
+        lease.row.dunning_level = 2**31 - 1
+        lease.row.finished_at = datetime(2026, 3, 29, 1, 30, 0, 1, UTC)
+
+    assert leases.settle(held[:count], using="default") == held[:count]
+
+    for row in RemovedOrder.objects.filter(state="removed"):
+        assert row.last_error == text
+        assert row.amount == Decimal("-1234567890123.45")
+        assert row.dunning_level == 2**31 - 1
+        assert row.finished_at == datetime(2026, 3, 29, 1, 30, 0, 1, UTC)
+        assert row.amount_paid is None
+    assert states().count("removed") == count
+
+
+@pytest.mark.skipif(connection.vendor != "mysql", reason="only there a connection has a charset")
+def test_leaves_a_text_blank_that_the_connection_cannot_carry(held):
+    """As with ``"OPTIONS": {"charset": "utf8"}``, which has no characters of four bytes."""
+    first, _second = held
+    first.row.reference_number = "K\U0001f4b6"
+    first.row.amount = Decimal("22.38")
+    with connection.cursor() as cursor:
+        cursor.execute("SET NAMES utf8mb3")
+    try:
+        assert leases.settle(held, using="default") == held
+    finally:
+        connection.close()
+
+    first, second = RemovedOrder.objects.order_by("order_number")
+    assert (first.state, first.reference_number, first.amount) == ("removed", "", Decimal("22.38"))
+    assert (second.state, second.reference_number) == ("removed", "K1234A")
+
+
+@pytest.mark.skipif(connection.vendor != "mysql", reason="others lock only what they change")
+def test_finds_rows_by_their_keys_also_where_there_are_few(held):
+    with CaptureQueriesContext(connection) as captured:
+        leases.settle(held, using="default")
+
+    (sql,) = [each["sql"] for each in captured if each["sql"].startswith("UPDATE")]
+    first, second = plan(sql).splitlines()
+    assert "written" in first
+    assert "PRIMARY" in second
 
 
 def test_sends_only_what_an_answer_changed_in_one_statement(held):

@@ -229,14 +229,14 @@ class TestOutcome:
 
         def remove_order(self, number, deadline):
             if number == "1001":
-                raise ZeroDivisionError("by the client")
+                raise ZeroDivisionError("by the \0 client")
             return read_order(json.dumps(order_json(number)))
 
         monkeypatch.setattr(Client, "remove_order", remove_order)
 
         assert push().states == {"pending": 1, "removed": 1}
 
-        assert row().last_error == "Unforeseen ZeroDivisionError: by the client"
+        assert row().last_error == "Unforeseen ZeroDivisionError: by the ? client"
         assert "order 1001 " in caplog.text
         assert "ZeroDivisionError" in caplog.text
 
