@@ -6,7 +6,6 @@ transaction. HTTP happens outside. ``settle`` writes the row back, but only wher
 their leases end, and a worker that lost its lease cannot overwrite the result of the next one.
 """
 
-import json
 import logging
 import time
 from collections import defaultdict
@@ -14,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import DatabaseError, connections, transaction
 from django.db.models import F
@@ -24,9 +23,7 @@ from komfortkasse_django.database import FIRST_WAIT, patiently, refuses_data, wr
 from komfortkasse_django.exceptions import UNFORESEEN
 from komfortkasse_django.models import RemovedOrder, RemovedOrderQuerySet, get_field
 from komfortkasse_django.queue.outcomes import TEXTS, postpone, take_over
-
-if TYPE_CHECKING:
-    from django.db.backends.base.base import BaseDatabaseWrapper
+from komfortkasse_django.queue.updates import update
 
 logger = logging.getLogger("komfortkasse_django")
 
@@ -256,84 +253,9 @@ def _write(leases: Sequence[Lease], names: Iterable[str], using: str) -> int:
     alike: dict[tuple[str, ...], list[Lease]] = defaultdict(list)
     for lease in leases:
         alike[tuple(name for name in names if _is_changed(lease, name))].append(lease)
-    return sum(_update(same, changed, using) for changed, same in alike.items())
-
-
-def _update(leases: Sequence[Lease], names: Sequence[str], using: str) -> int:
-    """Write ``names`` in one statement: one for each row would cost as much as the HTTP call.
-
-    Not by ``bulk_update``, which cannot tell which rows are still held.
-    """
-    connection = connections[using]
-
-    def prepared(name: str, value: object) -> Any:  # noqa: ANN401 - as the driver takes it
-        return get_field(name).get_db_prep_save(value, connection)
-
-    rows = [
-        {
-            "id": lease.row.pk,
-            "held": prepared("next_attempt_at", lease.stored),
-            **{name: prepared(name, getattr(lease.row, name)) for name in names},
-        }
-        for lease in leases
-    ]
-    with connection.cursor() as cursor:
-        if len(rows) == 1:
-            # Without JSON, so that a value that the database cannot read from it can be stored.
-            key, held, *values = rows[0].values()
-            cursor.execute(_update_one(connection, names), [*values, key, held])
-        else:
-            # As texts, the database reads moments and amounts.
-            array = json.dumps(rows, ensure_ascii=False, default=str)
-            cursor.execute(_update_many(connection, names, count=len(rows)), [array])
-        written: int = cursor.rowcount
-    return written
-
-
-def _update_one(connection: "BaseDatabaseWrapper", names: Sequence[str]) -> str:
-    """Its parameters are the values, the row's key, and until when it is held."""
-    quote = connection.ops.quote_name
-    table = quote(RemovedOrder._meta.db_table)
-    assignments = ", ".join(f"{quote(name)} = %s" for name in names)
-    return f"UPDATE {table} SET {assignments} WHERE id = %s AND next_attempt_at = %s"  # noqa: S608
-
-
-def _update_many(connection: "BaseDatabaseWrapper", names: Sequence[str], *, count: int) -> str:
-    """Its one parameter is an array of ``count`` rows, in JSON. They are found by their keys."""
-    quote = connection.ops.quote_name
-    table = quote(RemovedOrder._meta.db_table)
-    # MariaDB and MySQL join two tables, so there the column needs its table.
-    prefix = f"{table}." if connection.vendor == "mysql" else ""
-    assignments = ", ".join(f"{prefix}{quote(name)} = written.{quote(name)}" for name in names)
-    has_key, held = f"{table}.id = written.id", f"{table}.next_attempt_at"
-    if connection.vendor == "mysql":
-        # LONGTEXT, because a narrower column would cut what does not fit into it.
-        columns = "".join(
-            f", {quote(name)} LONGTEXT CHARACTER SET utf8mb4 PATH '$.{name}' ERROR ON ERROR"
-            for name in names
-        )
-        # In this order and by the keys, so that no other rows are locked.
-        return (
-            "UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (id BIGINT PATH '$.id',"  # noqa: S608
-            f" held DATETIME(6) PATH '$.held'{columns})) AS written STRAIGHT_JOIN {table}"
-            f" FORCE INDEX (PRIMARY) ON {has_key} AND {held} = written.held SET {assignments}"
-        )
-    if connection.vendor == "postgresql":
-        typed = "".join(f", {quote(name)} {get_field(name).db_type(connection)}" for name in names)
-        # Without the limit it expects 100 rows. With "=" it may read all that is due, which is
-        # much more than its statistics know right after many orders were deleted.
-        return (
-            f"UPDATE {table} SET {assignments} FROM (SELECT * FROM json_to_recordset(%s::json)"  # noqa: S608
-            f" AS texts (id bigint, held timestamptz{typed}) LIMIT {count}) AS written"
-            f" WHERE {has_key} AND {held} IS NOT DISTINCT FROM written.held"
-        )
-    columns = ", ".join(
-        f"json_extract(value, '$.{key}') AS {quote(key)}" for key in ("id", "held", *names)
-    )
-    # The plus has it ignore the index on what is due.
-    return (
-        f"UPDATE {table} SET {assignments} FROM (SELECT {columns} FROM json_each(%s)) AS written"  # noqa: S608
-        f" WHERE {has_key} AND +{held} = written.held"
+    return sum(
+        update([(lease.row, lease.stored) for lease in same], changed, using=using)
+        for changed, same in alike.items()
     )
 
 
