@@ -261,7 +261,6 @@ def _write(leases: Sequence[Lease], names: Iterable[str], using: str) -> int:
 
 def _is_changed(lease: Lease, name: str) -> bool:
     # A person may have settled the row since the claim, and the answer may open the case again.
-    # The lease ends in any case.
-    if name in ("settled_at", "next_attempt_at") or name not in lease.as_claimed:
+    if name == "settled_at" or name not in lease.as_claimed:
         return True
     return bool(getattr(lease.row, name) != lease.as_claimed[name])

@@ -255,10 +255,11 @@ class TestOneCase:
 
         assert to_do() == []
 
+    @pytest.mark.parametrize("before", [{"amountPaid": 5}, AGENCY])
     def test_an_order_that_komfortkasse_does_not_know_takes_nothing_over(
-        self, remove, komfortkasse
+        self, remove, komfortkasse, before
     ):
-        first = remove(amountPaid=5)
+        first = remove(**before)
         komfortkasse.answer = 404, {}, '{"error": "Order not found"}'
         due("1001")
         push()
@@ -298,6 +299,53 @@ class TestOneCase:
         store(first, amount_paid=5)
 
         assert to_do() == ([] if is_settled else [first.row.pk])
+
+    def test_of_each_number_that_is_stored_together(self, remove):
+        settled, is_open = remove(amountPaid=5), remove("1002", amountPaid=5)
+        other = remove("1003", amountPaid=5)
+        settle(settled)
+        again = claim_all(due("1001", "1002", "1003", "1004"))
+        for lease in again:
+            answer(lease, amount_paid=5)
+
+        assert leases.settle(again, using="default") == again
+
+        rows = RemovedOrder.objects.order_by("pk")
+        assert [row.order_number for row in rows.settled()] == ["1001", "1002", "1003", "1001"]
+        assert [row.order_number for row in rows.to_do()] == ["1002", "1003", "1004"]
+        assert {is_open.pk, other.pk}.isdisjoint(to_do())
+
+    def test_of_rows_before_and_during_the_call(self, remove):
+        before = remove(amountPaid=5)
+        (first,) = claim_all(due("1001"))
+        (during,) = claim_all(due("1001"))
+        answer(during, amount_paid=0)
+        RemovedOrder.objects.filter(pk=during.row.pk).update(
+            state="removed", next_attempt_at=None, finished_at=timezone.now()
+        )
+
+        store(first, amount_paid=5)
+
+        assert to_do() == [first.row.pk]
+        before.refresh_from_db()
+        assert before.settled_at
+
+    @pytest.mark.django_db(transaction=True, databases=["default", "other"])
+    def test_in_another_database(self):
+        rows = RemovedOrder.objects.using("other")
+        held = []
+        for _ in range(2):
+            rows.record("default", ["1001"], requested_via="delete")
+            (lease,), _more = leases.claim(rows.due(), at_most=1, seconds=60)
+            answer(lease, amount_paid=5)
+            held.append(lease)
+
+        for lease in reversed(held):
+            assert leases.settle([lease], using="other") == [lease]
+
+        assert list(rows.to_do()) == [lease.row]
+        assert rows.settled().count() == 1
+        assert not RemovedOrder.objects.exists()
 
     def test_answers_that_are_stored_in_another_order_than_they_came(self, remove):
         first, second = claim_all(due("1001", "1001"))
