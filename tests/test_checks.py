@@ -111,11 +111,22 @@ def test_right_settings(check_options, options):
     assert check_options(**options) == []
 
 
-@pytest.mark.parametrize("setting", [None, {}, [], "default", 5, KEY])
-def test_e001_no_dictionary(check, setting):
+@pytest.mark.parametrize(
+    ("setting", "found"),
+    [
+        (None, "missing"),
+        ({}, "an empty dictionary"),
+        ([], "a list"),
+        ("default", "a str"),
+        (5, "a int"),
+        (KEY, "a str"),
+    ],
+)
+def test_e001_no_dictionary(check, setting, found):
     [(number, text)] = check(setting)
 
     assert number == "E001"
+    assert f"KOMFORTKASSE is {found}; it has to name a shop" in text
     assert 'Write KOMFORTKASSE = {"default"' in text
 
 

@@ -50,6 +50,9 @@ class RemoveOrderTests(TestCase):
         self.order.refresh_from_db()
         assert self.order.removed_at is not None
 
+    def test_takes_an_order_without_attributes(self) -> None:
+        SandboxOrder(number="1").full_clean()
+
     def test_removes_twice_like_once(self) -> None:
         first = self.remove()
         self.order.refresh_from_db()

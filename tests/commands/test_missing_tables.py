@@ -150,6 +150,19 @@ def test_of_a_database_that_does_not_answer_one_line_tells(monkeypatch, capsys, 
     assert told.err == "CommandError: The database cannot be used: server closed\n"
 
 
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "push"])
+def test_of_a_database_that_is_gone_one_line_tells(monkeypatch, capsys, name):
+    gone = mock.Mock(side_effect=OperationalError("server gone"))
+    arguments, code = COMMANDS[name]
+    with monkeypatch.context() as patch:
+        patch.setattr(connections["default"], "cursor", gone)
+        assert exit_code(*arguments) == code
+
+    told = capsys.readouterr()
+    assert (told.out, told.err.count("\n")) == ("", 1)
+    assert "server gone" in told.err
+
+
 def test_of_a_database_that_does_not_answer_the_tables_are_not_blamed(monkeypatch):
     gone = mock.Mock(side_effect=OperationalError("server gone"))
     monkeypatch.setattr(connections["default"], "cursor", gone)
