@@ -1,18 +1,22 @@
 """Calls of a client that must fail, and a search for secrets in their errors."""
 
 import json
+import os
 import pickle
 import time
 import types
+from pathlib import Path
 
 import pytest
 
+import komfortkasse_django
 from komfortkasse_django.client import Client
 from komfortkasse_django.exceptions import (
     KomfortkasseError,
 )
 from tests.support.loopback import always, http_answer, order_json
 
+PACKAGE = f"{Path(komfortkasse_django.__file__).parent}{os.sep}"
 KEY = "Key-Of/The+Shop"
 URL = "https://komfortkasse.test/api/v2"
 ORDER_URL = f"{URL}/order/remove/1001"
@@ -41,7 +45,7 @@ def reachable(error):
         elif isinstance(value, (list, tuple, set, frozenset)):
             stack += value
         elif isinstance(value, types.TracebackType):
-            if "komfortkasse_django/" in value.tb_frame.f_code.co_filename:
+            if value.tb_frame.f_code.co_filename.startswith(PACKAGE):
                 stack.append(value.tb_frame.f_locals)
             stack.append(value.tb_next)
         else:
